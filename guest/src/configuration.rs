@@ -1,0 +1,135 @@
+//! `spec.secrets.scopes` of a Dapr Configuration.
+//!
+//! Dapr reads this file with another parser than its resources (`yaml.v3`): keys match in their
+//! exact case, a key twice is an error, and a scalar that stands for a string keeps its text.
+
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::bindings::{Configuration, DocumentKind, ScopeEntry, SecretsScope};
+use crate::problem::position;
+use crate::tree::{Fault, FaultKind, Id, Tree, Value};
+
+/// Reads a configuration whose first line is `line` of its document.
+pub(crate) fn decode(
+    tree: &Tree,
+    kind: DocumentKind,
+    document: u32,
+    line: u32,
+) -> Result<Configuration, Fault> {
+    let reader = Reader {
+        tree,
+        document,
+        line,
+    };
+    let root = tree.root();
+    let mut configuration = Configuration {
+        name: String::new(),
+        scopes: None,
+        document,
+        kind,
+    };
+    if let Some(metadata) = reader.field(root, "metadata")? {
+        if let Some(name) = reader.field(metadata, "name")? {
+            configuration.name = reader.text(name, "name")?;
+        }
+    }
+    let Some(spec) = reader.field(root, "spec")? else {
+        return Ok(configuration);
+    };
+    let Some(secrets) = reader.field(spec, "secrets")? else {
+        return Ok(configuration);
+    };
+    if let Some(scopes) = reader.field(secrets, "scopes")? {
+        configuration.scopes = Some(reader.scopes(scopes)?);
+    }
+    Ok(configuration)
+}
+
+struct Reader<'t> {
+    tree: &'t Tree,
+    document: u32,
+    line: u32,
+}
+
+impl Reader<'_> {
+    fn scopes(&self, id: Id) -> Result<Vec<SecretsScope>, Fault> {
+        self.list(id, "scopes", |scope| {
+            let text = |field| match self.field(scope, field)? {
+                Some(id) => self.text(id, field),
+                None => Ok(String::new()),
+            };
+            let names = |field| match self.field(scope, field)? {
+                Some(id) => self.list(id, field, |id| self.entry(id, field)),
+                None => Ok(Vec::new()),
+            };
+            Ok(SecretsScope {
+                store_name: text("storeName")?,
+                default_access: text("defaultAccess")?,
+                allowed_secrets: names("allowedSecrets")?,
+                denied_secrets: names("deniedSecrets")?,
+                document: self.document,
+                position: position(self.tree.mark(scope), self.line),
+            })
+        })
+    }
+
+    fn entry(&self, id: Id, field: &str) -> Result<ScopeEntry, Fault> {
+        Ok(ScopeEntry {
+            name: self.text(id, field)?,
+            position: position(self.tree.mark(id), self.line),
+        })
+    }
+
+    /// A field of a mapping. A policy must not be open because of a slip, so what is no mapping,
+    /// and a key that is there twice, are refused.
+    fn field(&self, id: Id, name: &str) -> Result<Option<Id>, Fault> {
+        match self.tree.value(id) {
+            Value::Null => Ok(None),
+            Value::Mapping(mut entries) => {
+                if let Some(mark) = self.tree.repeated_key(id) {
+                    return Err(Fault {
+                        kind: FaultKind::Schema,
+                        mark,
+                        message: "this key stands twice in its mapping".into(),
+                    });
+                }
+                Ok(entries
+                    .find(|(key, ..)| *key == name)
+                    .map(|(_, _, value)| value))
+            }
+            _ => Err(self.fault(id, format!("a mapping with `{name}` is expected"))),
+        }
+    }
+
+    fn list<T>(
+        &self,
+        id: Id,
+        field: &str,
+        decode: impl Fn(Id) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        match self.tree.value(id) {
+            Value::Null => Ok(Vec::new()),
+            Value::Sequence(elements) => elements.map(decode).collect(),
+            _ => Err(self.fault(id, format!("`{field}` takes a list"))),
+        }
+    }
+
+    fn text(&self, id: Id, field: &str) -> Result<String, Fault> {
+        match (self.tree.value(id), self.tree.source(id)) {
+            (Value::Null, _) => Ok(String::new()),
+            (_, Some(source)) => Ok(source.to_owned()),
+            _ => Err(self.fault(id, format!("`{field}` takes a string"))),
+        }
+    }
+
+    fn fault(&self, id: Id, message: String) -> Fault {
+        Fault {
+            kind: FaultKind::Schema,
+            mark: self.tree.mark(id),
+            message: message.into(),
+        }
+    }
+}

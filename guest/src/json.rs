@@ -1,0 +1,128 @@
+//! YAML values as the JSON text that Go's `encoding/json` writes for them.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use crate::scalar;
+use crate::tree::{Elements, Entries, Fault, FaultKind, Id, Tree, Value};
+
+/// A value that is a mapping or a sequence may become this much JSON text, aliases expanded.
+const MAX_LENGTH: usize = 8 << 20;
+
+/// The JSON text of a node: compact, keys sorted, `<`, `>` and `&` escaped.
+pub(crate) fn text(tree: &Tree, id: Id) -> Result<String, Fault> {
+    enum Open<'t> {
+        Sequence(Elements<'t>, bool),
+        Mapping(Entries<'t>, bool),
+    }
+    tree.check_json(id)?;
+    let mut out = String::new();
+    let mut open = Vec::new();
+    let mut next = Some(id);
+    loop {
+        if out.len() > MAX_LENGTH {
+            return Err(Fault {
+                kind: FaultKind::Limit,
+                mark: tree.mark(id),
+                message: "a value takes more than 8 MiB as JSON".into(),
+            });
+        }
+        if let Some(id) = next.take() {
+            match tree.value(id) {
+                Value::Sequence(elements) => {
+                    out.push('[');
+                    open.push(Open::Sequence(elements, true));
+                }
+                Value::Mapping(entries) => {
+                    out.push('{');
+                    open.push(Open::Mapping(entries, true));
+                }
+                scalar => write_scalar(&mut out, scalar),
+            }
+        }
+        match open.last_mut() {
+            None => return Ok(out),
+            Some(Open::Sequence(elements, first)) => match elements.next() {
+                Some(element) => {
+                    separate(&mut out, first);
+                    next = Some(element);
+                }
+                None => {
+                    out.push(']');
+                    open.pop();
+                }
+            },
+            Some(Open::Mapping(entries, first)) => match entries.next() {
+                Some((key, _, value)) => {
+                    separate(&mut out, first);
+                    write_string(&mut out, key);
+                    out.push(':');
+                    next = Some(value);
+                }
+                None => {
+                    out.push('}');
+                    open.pop();
+                }
+            },
+        }
+    }
+}
+
+fn separate(out: &mut String, first: &mut bool) {
+    if !core::mem::replace(first, false) {
+        out.push(',');
+    }
+}
+
+fn write_scalar(out: &mut String, value: Value<'_>) {
+    match value {
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Int(value) => {
+            let _ = write!(out, "{value}");
+        }
+        Value::Uint(value) => {
+            let _ = write!(out, "{value}");
+        }
+        Value::Float(value) => scalar::write_json_float(out, value),
+        Value::Text(value) => write_string(out, value),
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) => out.push_str("null"),
+    }
+}
+
+fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
+/// Bytes as text, each byte that is not UTF-8 being one U+FFFD, as Go writes them to JSON.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            let mut out = String::new();
+            for chunk in bytes.utf8_chunks() {
+                out.push_str(chunk.valid());
+                out.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+            }
+            Cow::Owned(out)
+        }
+    }
+}

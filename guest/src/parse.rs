@@ -1,0 +1,189 @@
+//! Documents into components, configurations and problems.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::bindings::{Component, ComponentKind, Configuration, Document, DocumentKind, Problem};
+use crate::component::{self, Identity};
+use crate::problem::{position, refused, warning};
+use crate::split::{self, Part};
+use crate::tree::{Fault, FaultKind, Id, Tree};
+use crate::yaml::Mark;
+use crate::{configuration, schema};
+
+/// A text with more parts than this is read only so far.
+const MAX_PARTS: usize = 10_000;
+
+const API_VERSION: &str = "dapr.io/v1alpha1";
+
+/// What documents hold.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    pub(crate) components: Vec<Component>,
+    pub(crate) configurations: Vec<Configuration>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Parses documents in order. What cannot be loaded becomes a problem; the rest is loaded.
+pub(crate) fn parse(documents: &[Document]) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (index, document) in (0..).zip(documents) {
+        match document.kind {
+            DocumentKind::Manifest => parsed.manifest(index, document),
+            DocumentKind::Configuration => parsed.configuration(index, document),
+        }
+    }
+    parsed
+}
+
+impl Parsed {
+    fn manifest(&mut self, document: u32, manifest: &Document) {
+        for (count, part) in split::parts(&manifest.text).enumerate() {
+            if count == MAX_PARTS {
+                let fault = limit("has more than 10000 parts between lines of `---`");
+                self.problems.push(refused(&fault, document, part.line));
+                return;
+            }
+            if let Err(fault) = self.part(document, part) {
+                self.problems.push(refused(&fault, document, part.line));
+            }
+            if part.drops_text {
+                let end = Mark {
+                    line: line_count(part.text),
+                    column: 3,
+                };
+                self.problems.push(warning(
+                    document,
+                    position(end, part.line),
+                    "what follows the dashes on this line is dropped",
+                    "move it to the next line",
+                ));
+            }
+        }
+    }
+
+    fn part(&mut self, document: u32, part: Part<'_>) -> Result<(), Fault> {
+        let text = decode_text(part.text)?;
+        let Some(tree) = Tree::parse(&text)? else {
+            return Ok(());
+        };
+        schema::check_resource(&tree)?;
+        let identity = component::identity(&tree);
+        let (kind, shape) = match (identity.api_version.as_str(), identity.kind.as_str()) {
+            (API_VERSION, "Component") => (ComponentKind::Component, &schema::COMPONENT),
+            (API_VERSION, "HTTPEndpoint") => (ComponentKind::HttpEndpoint, &schema::HTTP_ENDPOINT),
+            (API_VERSION, "Configuration") => {
+                self.configuration_among_manifests(document, part.line, &tree);
+                return Ok(());
+            }
+            _ => {
+                self.problems
+                    .extend(near_miss(&identity, document, part.line, &tree));
+                return Ok(());
+            }
+        };
+        check_name(&tree, &identity)?;
+        schema::check(&tree, tree.root(), shape, "spec")?;
+        let mut warnings = Vec::new();
+        let component = component::decode(&tree, kind, document, part.line, &mut warnings)?;
+        self.problems.append(&mut warnings);
+        self.components.push(component);
+        Ok(())
+    }
+
+    fn configuration(&mut self, document: u32, configuration: &Document) {
+        let parsed = decode_text(&configuration.text).and_then(|text| {
+            let tree = Tree::parse(&text)?;
+            tree.map(|tree| configuration::decode(&tree, DocumentKind::Configuration, document, 0))
+                .transpose()
+        });
+        match parsed {
+            Ok(configuration) => self.configurations.extend(configuration),
+            Err(fault) => self.problems.push(refused(&fault, document, 0)),
+        }
+    }
+
+    /// Dapr does not apply a Configuration that stands among the resources.
+    fn configuration_among_manifests(&mut self, document: u32, line: u32, tree: &Tree) {
+        self.problems.push(warning(
+            document,
+            position(tree.mark(tree.root()), line),
+            "a Configuration among the documents is not applied",
+            "give it as the configuration, with `--config`",
+        ));
+        if let Ok(configuration) =
+            configuration::decode(tree, DocumentKind::Manifest, document, line)
+        {
+            self.configurations.push(configuration);
+        }
+    }
+}
+
+/// A resource that is skipped and was probably meant to be loaded.
+fn near_miss(identity: &Identity, document: u32, line: u32, tree: &Tree) -> Option<Problem> {
+    let dapr_group = identity.api_version.starts_with("dapr.io/");
+    let nearly = |kind: &str| identity.kind.eq_ignore_ascii_case(kind);
+    if !(nearly("Component") || nearly("HTTPEndpoint"))
+        || !(dapr_group || identity.api_version.is_empty())
+    {
+        return None;
+    }
+    Some(warning(
+        document,
+        position(tree.mark(tree.root()), line),
+        "this is skipped: its `apiVersion` and `kind` are not exactly those of a Dapr resource",
+        "write `apiVersion: dapr.io/v1alpha1` and `kind: Component` (or `HTTPEndpoint`)",
+    ))
+}
+
+/// Kubernetes' rule for a name that is part of a path, which Dapr applies to every resource.
+fn check_name(tree: &Tree, identity: &Identity) -> Result<(), Fault> {
+    let name = identity.name.as_str();
+    if name == "." || name == ".." || name.contains(['/', '%']) {
+        let at: Id = identity.name_at.unwrap_or(tree.root());
+        return Err(Fault {
+            kind: FaultKind::Schema,
+            mark: tree.mark(at),
+            message: "`metadata.name` may not be `.` or `..`, nor contain `/` or `%`".into(),
+        });
+    }
+    Ok(())
+}
+
+/// The text as UTF-8 without a byte order mark.
+fn decode_text(text: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
+    match text {
+        [0xEF, 0xBB, 0xBF, text @ ..] => Ok(Cow::Borrowed(text)),
+        [0xFF, 0xFE, text @ ..] => utf16(text, u16::from_le_bytes),
+        [0xFE, 0xFF, text @ ..] => utf16(text, u16::from_be_bytes),
+        text => Ok(Cow::Borrowed(text)),
+    }
+}
+
+fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'_, [u8]>, Fault> {
+    let (pairs, rest) = text.as_chunks::<2>();
+    let decoded: Result<String, _> =
+        char::decode_utf16(pairs.iter().map(|&pair| unit(pair))).collect();
+    match decoded {
+        Ok(text) if rest.is_empty() => Ok(Cow::Owned(text.into_bytes())),
+        _ => Err(Fault {
+            kind: FaultKind::Syntax,
+            mark: Mark::default(),
+            message: "the text is not valid UTF-16".into(),
+        }),
+    }
+}
+
+fn limit(message: &'static str) -> Fault {
+    Fault {
+        kind: FaultKind::Limit,
+        mark: Mark::default(),
+        message: message.into(),
+    }
+}
+
+fn line_count(text: &[u8]) -> u32 {
+    let breaks = text.iter().filter(|&&byte| byte == b'\n').count();
+    u32::try_from(breaks).unwrap_or(u32::MAX).saturating_add(1)
+}

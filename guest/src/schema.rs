@@ -1,0 +1,242 @@
+//! The shapes that Dapr's Go types demand, as tables, and the check of a document against them.
+//!
+//! The rules are those of `sigs.k8s.io/yaml` and `encoding/json`: field names match in any case,
+//! unknown fields are ignored, null fits everything, and a number or a boolean stands for a string
+//! wherever the target is a string field (but not where the field is of an inlined struct).
+
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+
+use crate::timestamp;
+use crate::tree::{Fault, FaultKind, Id, Tree, Value};
+
+/// What a field takes.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// Whatever JSON can hold.
+    Any,
+    /// A boolean.
+    Bool,
+    /// A 64-bit integer.
+    Integer,
+    /// A list.
+    List(&'static Shape),
+    /// A string, and nothing that would have to be turned into one.
+    PlainText,
+    /// A mapping with known fields.
+    Struct(&'static [(&'static str, Shape)]),
+    /// A string, or a number or boolean to be turned into one.
+    Text,
+    /// A mapping of strings to strings.
+    TextMap,
+    /// A date as in RFC 3339.
+    Time,
+}
+
+/// `metadata` of every Kubernetes resource.
+pub(crate) const OBJECT_META: Shape = Shape::Struct(&[
+    ("name", Shape::Text),
+    ("namespace", Shape::Text),
+    ("labels", Shape::TextMap),
+    ("annotations", Shape::TextMap),
+    ("generateName", Shape::Text),
+    ("selfLink", Shape::Text),
+    ("uid", Shape::Text),
+    ("resourceVersion", Shape::Text),
+    ("generation", Shape::Integer),
+    ("creationTimestamp", Shape::Time),
+    ("deletionTimestamp", Shape::Time),
+    ("deletionGracePeriodSeconds", Shape::Integer),
+    ("ownerReferences", Shape::List(&OWNER_REFERENCE)),
+    ("finalizers", Shape::List(&Shape::Text)),
+    ("managedFields", Shape::List(&MANAGED_FIELDS)),
+]);
+
+const OWNER_REFERENCE: Shape = Shape::Struct(&[
+    ("apiVersion", Shape::Text),
+    ("kind", Shape::Text),
+    ("name", Shape::Text),
+    ("uid", Shape::Text),
+    ("controller", Shape::Bool),
+    ("blockOwnerDeletion", Shape::Bool),
+]);
+
+const MANAGED_FIELDS: Shape = Shape::Struct(&[
+    ("manager", Shape::Text),
+    ("operation", Shape::Text),
+    ("apiVersion", Shape::Text),
+    ("time", Shape::Time),
+    ("fieldsType", Shape::Text),
+    ("fieldsV1", Shape::Any),
+    ("subresource", Shape::Text),
+]);
+
+/// A Component, without what every resource has.
+pub(crate) const COMPONENT: Shape = Shape::Struct(&[
+    (
+        "spec",
+        Shape::Struct(&[
+            ("type", Shape::Text),
+            ("version", Shape::Text),
+            ("ignoreErrors", Shape::Bool),
+            ("metadata", Shape::List(&NAME_VALUE_PAIR)),
+            ("initTimeout", Shape::Text),
+        ]),
+    ),
+    ("auth", AUTH),
+    ("scopes", Shape::List(&Shape::PlainText)),
+]);
+
+/// An HTTPEndpoint, without what every resource has.
+pub(crate) const HTTP_ENDPOINT: Shape = Shape::Struct(&[
+    (
+        "spec",
+        Shape::Struct(&[
+            ("baseUrl", Shape::Text),
+            ("headers", Shape::List(&NAME_VALUE_PAIR)),
+            (
+                "clientTLS",
+                Shape::Struct(&[
+                    ("rootCA", TLS_DOCUMENT),
+                    ("certificate", TLS_DOCUMENT),
+                    ("privateKey", TLS_DOCUMENT),
+                    ("renegotiation", Shape::Text),
+                ]),
+            ),
+        ]),
+    ),
+    ("auth", AUTH),
+    ("scopes", Shape::List(&Shape::PlainText)),
+]);
+
+const AUTH: Shape = Shape::Struct(&[("secretStore", Shape::Text)]);
+
+const NAME_VALUE_PAIR: Shape = Shape::Struct(&[
+    ("name", Shape::Text),
+    ("value", Shape::Any),
+    ("secretKeyRef", SECRET_KEY_REF),
+    ("envRef", Shape::Text),
+]);
+
+const SECRET_KEY_REF: Shape = Shape::Struct(&[("name", Shape::Text), ("key", Shape::Text)]);
+
+const TLS_DOCUMENT: Shape =
+    Shape::Struct(&[("value", Shape::Any), ("secretKeyRef", SECRET_KEY_REF)]);
+
+/// Checks what every resource has, and that the rest can become JSON at all.
+///
+/// Dapr decodes a document into this first, to learn its kind.
+pub(crate) fn check_resource(tree: &Tree) -> Result<(), Fault> {
+    let root = tree.root();
+    match tree.value(root) {
+        Value::Null => Ok(()),
+        Value::Mapping(entries) => {
+            tree.check_keys(root)?;
+            for (key, _, value) in entries {
+                match () {
+                    () if folds_to(key, "metadata") => {
+                        check(tree, value, &OBJECT_META, "metadata")?
+                    }
+                    () if folds_to(key, "apiVersion") => {
+                        check(tree, value, &Shape::PlainText, "apiVersion")?;
+                    }
+                    () if folds_to(key, "kind") => check(tree, value, &Shape::PlainText, "kind")?,
+                    () => tree.check_json(value)?,
+                }
+            }
+            Ok(())
+        }
+        _ => Err(fault(tree, root, "a resource is a mapping".to_owned())),
+    }
+}
+
+/// Checks a node against a shape; `field` is its name in messages.
+pub(crate) fn check(tree: &Tree, id: Id, shape: &Shape, field: &str) -> Result<(), Fault> {
+    match (shape, tree.value(id)) {
+        (_, Value::Null)
+        | (Shape::Bool, Value::Bool(_))
+        | (Shape::Integer, Value::Int(_))
+        | (Shape::PlainText, Value::Text(_))
+        | (
+            Shape::Text,
+            Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_),
+        ) => Ok(()),
+        (Shape::Any, _) => tree.check_json(id),
+        (Shape::Integer, Value::Float(float)) if is_integer(float) => Ok(()),
+        (Shape::Time, Value::Text(text)) if timestamp::is_rfc3339(text) => Ok(()),
+        (Shape::List(element), Value::Sequence(elements)) => elements
+            .into_iter()
+            .try_for_each(|id| check(tree, id, element, field)),
+        (Shape::TextMap, Value::Mapping(entries)) => {
+            tree.check_keys(id)?;
+            entries
+                .into_iter()
+                .try_for_each(|(_, _, value)| check(tree, value, &Shape::Text, field))
+        }
+        (Shape::Struct(fields), Value::Mapping(entries)) => {
+            tree.check_keys(id)?;
+            for (key, _, value) in entries {
+                match fields.iter().find(|(name, _)| folds_to(key, name)) {
+                    Some((name, shape)) => check(tree, value, shape, name)?,
+                    None => tree.check_json(value)?,
+                }
+            }
+            Ok(())
+        }
+        (shape, _) => Err(fault(
+            tree,
+            id,
+            format!("`{field}` takes {}", expected(shape)),
+        )),
+    }
+}
+
+fn expected(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Any => "a value",
+        Shape::Bool => "a boolean",
+        Shape::Integer => "an integer",
+        Shape::List(_) => "a list",
+        Shape::PlainText | Shape::Text => "a string",
+        Shape::Struct(_) => "a mapping",
+        Shape::TextMap => "a mapping of strings to strings",
+        Shape::Time => "a date and time as in RFC 3339",
+    }
+}
+
+fn fault(tree: &Tree, id: Id, message: String) -> Fault {
+    Fault {
+        kind: FaultKind::Schema,
+        mark: tree.mark(id),
+        message: message.into(),
+    }
+}
+
+/// Whether Go writes this float to JSON as digits alone, and reads those as an `int64`.
+fn is_integer(float: f64) -> bool {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a round trip is the test"
+    )]
+    let round_trip = float as i64 as f64;
+    // 2^63 itself is out of range, and the first cast saturates there.
+    round_trip.to_bits() == float.to_bits() && float < 9_223_372_036_854_775_808.0 || float == 0.0
+}
+
+/// Whether Go's JSON decoder takes `key` for the field: equal, or equal in another case.
+pub(crate) fn folds_to(key: &str, field: &str) -> bool {
+    if key == field {
+        return true;
+    }
+    let fold = |character: char| match character {
+        // The two characters outside ASCII that fold to an ASCII letter.
+        'ſ' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    key.chars().map(fold).eq(field
+        .chars()
+        .map(|character| character.to_ascii_lowercase()))
+}

@@ -1,0 +1,137 @@
+//! A text as Dapr splits it into documents' parts.
+//!
+//! A part ends at a line break followed by `---`; the rest of that line is dropped. Dapr's scanner
+//! loses the last part where the text ends within such a line, and never ends where a part is
+//! longer than 64 KiB; neither is copied.
+
+/// A part of a text, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part<'t> {
+    pub(crate) text: &'t [u8],
+    /// Its first line in the whole text, from 0.
+    pub(crate) line: u32,
+    /// Whether the line of dashes after it held something else that is dropped.
+    pub(crate) drops_text: bool,
+}
+
+/// The parts of `text`, in order.
+pub(crate) fn parts(text: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = (!text.is_empty()).then_some(text);
+    let mut line = 0_u32;
+    core::iter::from_fn(move || {
+        let current = rest?;
+        let Some(at) = find(current, SEPARATOR) else {
+            rest = None;
+            return Some(Part {
+                text: current,
+                line,
+                drops_text: false,
+            });
+        };
+        let (text, after) = current.split_at(at);
+        let after = after.get(SEPARATOR.len()..).unwrap_or_default();
+        let end = after
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .unwrap_or(after.len());
+        let (dropped, after) = after.split_at(end);
+        let part = Part {
+            text,
+            line,
+            drops_text: is_content(dropped),
+        };
+        line = line.saturating_add(line_breaks(text)).saturating_add(2);
+        rest = after.get(1..).filter(|after| !after.is_empty());
+        Some(part)
+    })
+}
+
+const SEPARATOR: &[u8] = b"\n---";
+
+fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = text.get(from..)?.iter().position(|&byte| byte == b'\n') {
+        if text.get(from + at..)?.starts_with(pattern) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
+}
+
+/// Whether the rest of a separator's line is more than dashes, blanks or a comment.
+fn is_content(rest: &[u8]) -> bool {
+    let text = rest.trim_ascii();
+    !text.starts_with(b"#") && text.iter().any(|&byte| byte != b'-')
+}
+
+/// Line breaks as an editor counts them.
+fn line_breaks(text: &[u8]) -> u32 {
+    let mut bytes = text.iter().peekable();
+    let mut breaks = 0_u32;
+    while let Some(byte) = bytes.next() {
+        let lone_return = *byte == b'\r' && bytes.peek().is_some_and(|&&next| next != b'\n');
+        breaks = breaks.saturating_add(u32::from(*byte == b'\n' || lone_return));
+    }
+    breaks
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn texts(text: &str) -> Vec<(&str, u32, bool)> {
+        parts(text.as_bytes())
+            .map(|part| {
+                (
+                    core::str::from_utf8(part.text).unwrap(),
+                    part.line,
+                    part.drops_text,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_line_of_dashes_separates() {
+        assert_eq!(texts("a\n---\nb\n"), [("a", 0, false), ("b\n", 2, false)]);
+        assert_eq!(
+            texts("a\n----------\nb"),
+            [("a", 0, false), ("b", 2, false)]
+        );
+        assert_eq!(texts("a\r\n---\r\nb"), [("a\r", 0, false), ("b", 2, false)]);
+    }
+
+    #[test]
+    fn dashes_elsewhere_do_not() {
+        assert_eq!(texts("---\na\n"), [("---\na\n", 0, false)]);
+        assert_eq!(texts("a\n ---\nb"), [("a\n ---\nb", 0, false)]);
+    }
+
+    #[test]
+    fn the_rest_of_the_line_is_dropped() {
+        assert_eq!(
+            texts("a\n--- # note\nb"),
+            [("a", 0, false), ("b", 2, false)]
+        );
+        assert_eq!(texts("a\n--- {b: c}\nd"), [("a", 0, true), ("d", 2, false)]);
+        assert_eq!(
+            texts("a\n-----BEGIN KEY-----\nd"),
+            [("a", 0, true), ("d", 2, false)]
+        );
+    }
+
+    #[test]
+    fn a_text_cut_within_the_separator_keeps_its_last_part() {
+        assert_eq!(texts("a\n---"), [("a", 0, false)]);
+        assert_eq!(texts("a\n--- "), [("a", 0, false)]);
+        assert_eq!(texts("a\n---\r"), [("a", 0, false)]);
+    }
+
+    #[test]
+    fn no_text_has_no_parts() {
+        assert_eq!(texts(""), []);
+    }
+}

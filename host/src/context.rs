@@ -1,0 +1,54 @@
+//! Who asks, for whom, and until when.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a call carries through the door, the stores and the observer.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Context {
+    /// Who asks, for the embedder's own records.
+    pub caller: Option<String>,
+    /// The app id that components are loaded for. Without one, `scopes` exclude nobody.
+    pub app_id: Option<String>,
+    /// The namespace that components are loaded for. Without one, none is excluded by it.
+    pub namespace: Option<String>,
+    /// When the answer is no longer wanted.
+    pub deadline: Option<Instant>,
+}
+
+impl Context {
+    /// A context that excludes nothing and never ends.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says who asks.
+    #[must_use]
+    pub fn with_caller(mut self, caller: impl Into<String>) -> Self {
+        self.caller = Some(caller.into());
+        self
+    }
+
+    /// Loads only components whose `scopes` name this app id, or nobody.
+    #[must_use]
+    pub fn with_app_id(mut self, app_id: impl Into<String>) -> Self {
+        self.app_id = Some(app_id.into());
+        self
+    }
+
+    /// Loads only components of this namespace, or of none.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Ends every fetch that takes longer than this from now. Needs a tokio runtime with timers.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.deadline = Some(Instant::now() + timeout);
+        self
+    }
+}

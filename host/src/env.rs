@@ -1,0 +1,98 @@
+//! The environment: the one place that reads it, and every variable of keyref's own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::secret::SecretValue;
+
+/// The namespace to load components for, as Dapr has it.
+pub const NAMESPACE: &str = "NAMESPACE";
+/// The pod's name, for `{podName}` in a value.
+pub const POD_NAME: &str = "POD_NAME";
+/// In Kubernetes, the variables that components may reference, by Dapr's injector.
+pub const DAPR_ENV_KEYS: &str = "DAPR_ENV_KEYS";
+
+type List = dyn Fn() -> Vec<(String, SecretValue)> + Send + Sync;
+
+/// Environment variables, real or given.
+///
+/// A library has none unless its embedder gives it one: a document must not read the environment
+/// by naming a variable.
+#[derive(Clone)]
+pub struct Environment(Arc<List>);
+
+impl Environment {
+    /// No variables.
+    pub fn none() -> Self {
+        Self::of([])
+    }
+
+    /// These variables.
+    pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+    }
+
+    /// The process's own variables, read each time that they are asked for. Those that are not
+    /// UTF-8 are left out.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn process() -> Self {
+        Self(Arc::new(|| {
+            std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?.into()))
+                })
+                .collect()
+        }))
+    }
+
+    /// A variable's value.
+    pub fn get(&self, name: &str) -> Option<SecretValue> {
+        self.list().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// A variable that is no secret, as text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.reveal_text().ok().map(str::to_owned)
+    }
+
+    /// All variables.
+    pub fn list(&self) -> Vec<(String, SecretValue)> {
+        (self.0)()
+    }
+}
+
+impl FromIterator<(String, SecretValue)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, SecretValue)>>(variables: I) -> Self {
+        let variables: Vec<_> = variables.into_iter().collect();
+        Self(Arc::new(move || variables.clone()))
+    }
+}
+
+impl fmt::Debug for Environment {
+    /// Shows nothing: names of variables can tell as much as values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+/// Whether Dapr lets anybody read a variable of this name: not its own, nor the app's token.
+pub(crate) fn is_refused(name: &str) -> bool {
+    let name = name.to_uppercase();
+    name == "APP_API_TOKEN" || name.starts_with("DAPR_")
+}
+
+/// Whether an `envRef` may name this variable: by Dapr's list of refusals, and by the allow-list
+/// that its injector sets in Kubernetes.
+///
+/// Dapr looks at the first place where the name occurs in that list and nowhere else, so that
+/// `FOO` is refused by `FOOBAR FOO`; here the list is read word by word.
+pub(crate) fn is_referable(name: &str, environment: &Environment) -> bool {
+    if name.is_empty() || name.contains(' ') || is_refused(name) {
+        return false;
+    }
+    match environment.text(DAPR_ENV_KEYS) {
+        None => true,
+        Some(allowed) if allowed.is_empty() => true,
+        Some(allowed) => allowed.split(' ').any(|allowed| allowed == name.to_uppercase()),
+    }
+}
