@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 /// One line with a hash for each source below the workspace's folder, so that a comparison shows
 /// which one changed. The guest's dependencies are pinned in its `Cargo.toml`.
-pub fn of_sources(root: &Path) -> io::Result<String> {
+pub(crate) fn of_sources(root: &Path) -> io::Result<String> {
     let mut sources = vec![PathBuf::from("guest/Cargo.toml")];
     for folder in ["guest/src", "wit"] {
         for entry in fs::read_dir(root.join(folder))? {

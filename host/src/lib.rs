@@ -1,1 +1,83 @@
+//! Resolves `secretKeyRef` in Dapr component manifests inside a WebAssembly sandbox that never
+//! sees a secret.
+//!
+//! A small guest parses the documents and says which secrets they ask for; this crate decides
+//! whether they may, fetches them, and hands the guest opaque handles to place. Values appear only
+//! where you reveal them.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use keyref::stores::Memory;
+//! use keyref::{Context, Document, Resolver, Value};
+//!
+//! // Stores come from the builder: a document grants itself nothing.
+//! let resolver = Resolver::builder()
+//!     .store("vault", Memory::new().with("redis", [("password", "s3cr3t")]))
+//!     .build()?;
+//!
+//! let manifest = "
+//! apiVersion: dapr.io/v1alpha1
+//! kind: Component
+//! metadata: {name: statestore}
+//! spec:
+//!   type: state.redis
+//!   version: v1
+//!   metadata:
+//!   - {name: redisHost, value: 'localhost:6379'}
+//!   - name: redisPassword
+//!     secretKeyRef: {name: redis, key: password}
+//! auth: {secretStore: vault}
+//! ";
+//! let documents = vec![Document::new("statestore.yaml", manifest)];
+//! let resolution = resolver.resolve(documents, &Context::new()).await;
+//!
+//! // Every failure of every document is here, each with its class, place and a hint.
+//! assert!(resolution.problems.is_empty());
+//! let statestore = &resolution.components[0];
+//! if let Some(Value::Secret(password)) =
+//!     statestore.property("redisPassword").map(|property| &property.value)
+//! {
+//!     assert_eq!(format!("{password:?}"), "[redacted]");
+//!     assert_eq!(password.reveal(), b"s3cr3t");
+//! }
+//! # Ok(()) })
+//! # }
+//! ```
+//!
+//! In reading order: [`Resolver`] and [`ResolverBuilder`], [`component`] for what comes out,
+//! [`problem`] and [`error`] for what goes wrong, [`policy`] for who may read what, [`stores`] for
+//! where secrets come from, [`secret`] for values, [`observer`] for logs and metrics of your own,
+//! [`guest`] for other guests.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod batch;
+mod builder;
+pub mod component;
+mod config;
+mod context;
+mod document_stores;
+pub mod env;
+pub mod error;
+mod finish;
+pub mod guest;
+mod limits;
+pub mod observer;
+pub mod policy;
+pub mod problem;
+mod resolver;
+pub mod secret;
+mod secrets;
+mod select;
+pub mod stores;
+pub mod suggest;
+mod unquote;
+
+pub use crate::builder::{BuildError, ResolverBuilder};
+pub use crate::component::{ResolvedComponent, Value};
+pub use crate::context::Context;
+pub use crate::limits::Limits;
+pub use crate::resolver::{
+    Document, InspectedComponent, InspectedReference, Inspection, Mode, Resolution, Resolver, Stats,
+};

@@ -18,7 +18,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// A hint that lists some known names (at most 20), and says which may have been meant.
-pub(crate) fn hint<'a>(
+pub fn among<'a>(
     what: &str,
     name: &str,
     known: impl IntoIterator<Item = &'a str>,

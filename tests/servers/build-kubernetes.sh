@@ -37,7 +37,7 @@ command -v go >/dev/null || fail 3 'Go is not on PATH; it builds kube-apiserver 
 # go.mod names the oldest Go that will do; an older one says so here, before anything is downloaded.
 # A go.work further up is somebody else's, and would hide this module.
 export GOWORK=off
-reason=$(go list -m 2>&1 >/dev/null) || fail 3 "this Go cannot build kube-apiserver: ${reason%%$'\n'*}"
+reason=$(go list -mod=readonly -m 2>&1 >/dev/null) || fail 3 "this Go cannot build kube-apiserver: ${reason%%$'\n'*}"
 
 exec {lock}>"$cache/kubernetes.lock"
 if ! flock --nonblock "$lock"; then
@@ -52,7 +52,7 @@ partial=$(mktemp -d -- "$cache/.kubernetes-XXXXXX")
 trap 'rm -rf -- "$partial"' EXIT
 chmod 755 "$partial"
 
-version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+version=$(go list -mod=readonly -m -f '{{.Version}}' k8s.io/kubernetes)
 [[ $version =~ ^v([0-9]+)\.([0-9]+)\. ]] || fail 1 "odd version of k8s.io/kubernetes in go.mod: $version"
 echo "building kube-apiserver and kubectl $version; the first time takes some minutes" >&2
 

@@ -21,9 +21,11 @@ pub struct StoreConfig {
     /// Its properties, by name in lower case: Dapr matches them in any case.
     properties: BTreeMap<String, SecretValue>,
     /// The namespace that the resolver works for.
-    pub(crate) namespace: Option<String>,
+    pub namespace: Option<String>,
     /// Where environment variables are read.
     pub(crate) environment: Environment,
+    /// Whether Dapr's own text is wanted where it differs from what was meant.
+    pub dapr_mode: bool,
     /// What a document's own store may reach; nothing is withheld from an operator's.
     pub(crate) grants: Option<Arc<Grants>>,
 }
@@ -38,6 +40,7 @@ impl StoreConfig {
             properties: BTreeMap::new(),
             namespace: None,
             environment: Environment::none(),
+            dapr_mode: false,
             grants: None,
         }
     }

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::secret::Secret;
 use crate::stores::{
-    BulkRequest, Registration, SecretRequest, SecretStore, StoreConfig, StoreError,
+    BulkRequest, Registration, SecretRequest, SecretStore, StoreError,
 };
 
 pub(super) const REGISTRATION: Registration = Registration {

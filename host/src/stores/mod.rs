@@ -11,7 +11,9 @@ use futures_util::stream::BoxStream;
 
 use crate::context::Context;
 use crate::error::{Class, SecretError};
+use crate::problem::printable;
 use crate::secret::Secret;
+use crate::suggest;
 
 mod config;
 #[cfg(feature = "kubernetes")]
@@ -26,7 +28,7 @@ pub use self::config::{Grants, StoreConfig};
 pub use self::kubernetes::Kubernetes;
 pub use self::local_env::LocalEnv;
 #[cfg(feature = "local-file")]
-pub use self::local_file::LocalFile;
+pub use self::local_file::{LocalFile, LocalFileOptions};
 pub use self::memory::Memory;
 
 /// Reads secrets.
@@ -172,22 +174,36 @@ pub const REGISTRY: &[Registration] = &[
 /// The name of Dapr's built-in store in Kubernetes.
 pub const BUILTIN_KUBERNETES: &str = "kubernetes";
 
-/// Makes a store of a kind. As in Dapr, the kind matches in any case after its `secretstores.`,
-/// and versions `v1`, `v0` and none are the same.
-pub(crate) fn build(config: &StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError> {
-    let Some(registration) = registration(&config.kind) else {
-        let known: Vec<_> = REGISTRY.iter().map(|registration| registration.kind).collect();
-        return Err(StoreError::misconfigured(format!("unknown store kind `{}`", config.kind))
-            .with_hint(crate::suggest::hint("known kinds", &config.kind, known)));
-    };
-    if !["", "v0", "v1"].iter().any(|version| config.version.eq_ignore_ascii_case(version)) {
-        return Err(StoreError::misconfigured(format!(
-            "store kind `{}` has no version `{}`",
-            config.kind, config.version
-        ))
-        .with_hint("write `version: v1`"));
+/// Opens a store of a known kind.
+///
+/// # Errors
+/// Fails where the kind is unknown or its settings are wrong.
+pub fn open(config: &StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError> {
+    check_kind(&config.kind, &config.version)?;
+    match registration(&config.kind) {
+        Some(registration) => (registration.build)(config),
+        None => Err(unknown_kind(&config.kind)),
     }
-    (registration.build)(config)
+}
+
+/// Refuses kinds and versions that this build does not know. As in Dapr, the kind matches in any
+/// case after its `secretstores.`, and versions `v1`, `v0` and none are the same.
+pub(crate) fn check_kind(kind: &str, version: &str) -> Result<(), StoreError> {
+    if registration(kind).is_none() {
+        return Err(unknown_kind(kind));
+    }
+    if !["", "v0", "v1"].iter().any(|known| version.eq_ignore_ascii_case(known)) {
+        let message =
+            format!("store kind `{}` has no version `{}`", printable(kind), printable(version));
+        return Err(StoreError::misconfigured(message).with_hint("write `version: v1`"));
+    }
+    Ok(())
+}
+
+fn unknown_kind(kind: &str) -> StoreError {
+    let known = REGISTRY.iter().map(|registration| registration.kind);
+    StoreError::misconfigured(format!("unknown store kind `{}`", printable(kind)))
+        .with_hint(suggest::among("known kinds", kind, known))
 }
 
 /// The registration of a kind.

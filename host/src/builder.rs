@@ -1,0 +1,184 @@
+//! How a resolver is put together.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::config;
+use crate::env::Environment;
+use crate::guest::{Guest, GuestError, INSTANCES};
+use crate::limits::Limits;
+use crate::observer::Observer;
+use crate::policy::Policy;
+use crate::problem::Problem;
+use crate::resolver::{Document, Inner, Mode, Resolver};
+use crate::secrets::{Secrets, Setup};
+use crate::stores::{Grants, SecretStore};
+
+/// Puts a [`Resolver`] together. What is not given here, documents cannot reach.
+#[derive(Default)]
+pub struct ResolverBuilder {
+    stores: Vec<(String, Arc<dyn SecretStore>)>,
+    policy: Policy,
+    configurations: Vec<Document>,
+    mode: Mode,
+    limits: Limits,
+    environment: Option<Environment>,
+    namespaces: BTreeSet<String>,
+    any_namespace: bool,
+    default_store: Option<String>,
+    document_stores: Option<Grants>,
+    observer: Option<Arc<dyn Observer>>,
+    guest: Option<Guest>,
+}
+
+impl ResolverBuilder {
+    /// Adds a store under a name.
+    #[must_use]
+    pub fn store(self, name: impl Into<String>, store: impl SecretStore) -> Self {
+        self.shared_store(name, Arc::new(store))
+    }
+
+    /// Adds a store that is shared already.
+    #[must_use]
+    pub fn shared_store(mut self, name: impl Into<String>, store: Arc<dyn SecretStore>) -> Self {
+        self.stores.push((name.into(), store));
+        self
+    }
+
+    /// Adds a Dapr Configuration, whose `spec.secrets.scopes` become the policy. As in Dapr, the
+    /// last of several that has scopes counts, and variables such as `${NAME}` are filled in from
+    /// the builder's environment; one that is not set is refused in strict mode.
+    #[must_use]
+    pub fn configuration(mut self, document: Document) -> Self {
+        self.configurations.push(document);
+        self
+    }
+
+    /// Sets the policy. Open by default.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets the mode. Strict by default.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Lets documents reference environment variables. None by default.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Lets documents of this namespace read secrets of it, whatever namespace the context has.
+    #[must_use]
+    pub fn allow_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespaces.insert(namespace.into());
+        self
+    }
+
+    /// Lets documents read secrets of whatever namespace they name.
+    #[must_use]
+    pub fn allow_any_namespace(mut self) -> Self {
+        self.any_namespace = true;
+        self
+    }
+
+    /// Uses this store for references whose component names none, as Dapr uses `kubernetes` in a
+    /// cluster. None by default.
+    #[must_use]
+    pub fn default_secret_store(mut self, name: impl Into<String>) -> Self {
+        self.default_store = Some(name.into());
+        self
+    }
+
+    /// Opens stores that documents declare, within what is granted. None by default.
+    #[must_use]
+    pub fn allow_document_stores(mut self, grants: Grants) -> Self {
+        self.document_stores = Some(grants);
+        self
+    }
+
+    /// Tells this observer what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Runs another guest than the embedded one.
+    #[must_use]
+    pub fn guest(mut self, guest: Guest) -> Self {
+        self.guest = Some(guest);
+        self
+    }
+
+    /// Loads the guest.
+    ///
+    /// # Errors
+    /// Fails where the guest cannot be loaded, and where a configuration is wrong: a policy that
+    /// cannot be read must not leave stores open.
+    pub fn build(self) -> Result<Resolver, BuildError> {
+        let guest = match self.guest {
+            Some(guest) => guest,
+            None => Guest::embedded()?,
+        };
+        let environment = self.environment.unwrap_or_else(Environment::none);
+        let configured = config::read(&guest, self.configurations, &environment, self.mode, &self.limits)
+            .map_err(BuildError::Configuration)?;
+        let secrets = Secrets::new(Setup {
+            policy: configured.unwrap_or(self.policy),
+            environment,
+            namespaces: (!self.any_namespace).then_some(self.namespaces),
+            default_store: self.default_store,
+            observer: self.observer.clone(),
+        });
+        for (name, store) in self.stores {
+            secrets.insert(name, store);
+        }
+        Ok(Resolver::from_inner(Inner {
+            guest,
+            secrets,
+            mode: self.mode,
+            limits: self.limits,
+            observer: self.observer,
+            document_stores: self.document_stores.map(Arc::new),
+            instances: Arc::new(Semaphore::new(INSTANCES as usize)),
+        }))
+    }
+}
+
+/// Why a resolver cannot be built.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A configuration is wrong; the problems say where.
+    #[error("the configuration is not valid")]
+    Configuration(Vec<Problem>),
+    /// The guest cannot be loaded.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+}
+
+impl std::fmt::Debug for ResolverBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResolverBuilder")
+            .field("mode", &self.mode)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

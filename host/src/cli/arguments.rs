@@ -1,0 +1,227 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Resolve the secret references in Dapr manifests, in a sandbox that never sees a secret
+#[derive(Debug, Parser)]
+#[command(name = "keyref", version, max_term_width = 100, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// Use a store instead of the one of that name in the documents (can be repeated)
+    ///
+    /// KIND is a known kind, with or without `secretstores.`; the argument is its most needed
+    /// setting: a path for `local.file`, a prefix for `local.env`, a namespace for `kubernetes`.
+    /// A file that is named here is not read as a document.
+    #[arg(long, global = true, value_name = "NAME=KIND:ARGUMENT")]
+    pub(super) store: Vec<String>,
+
+    /// Apply the policy of a Dapr Configuration (can be repeated; the last one with scopes counts)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Vec<PathBuf>,
+
+    /// Load components for this app id
+    ///
+    /// Without it, the `scopes` of components exclude nobody.
+    #[arg(long, global = true, value_name = "ID")]
+    pub(super) app_id: Option<String>,
+
+    /// Load components for this namespace
+    ///
+    /// The default is the environment variable `NAMESPACE`; without either, none is excluded.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+
+    /// Say what happens where Dapr goes on silently
+    #[arg(long, global = true, value_name = "MODE", default_value = "strict")]
+    pub(super) mode: ModeArgument,
+
+    /// Use the store `kubernetes` for references that name none, as Dapr does in a cluster
+    #[arg(long, global = true)]
+    pub(super) kubernetes: bool,
+
+    /// Run another implementation of the guest, compiled now and granted nothing
+    #[cfg(feature = "guest")]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) guest: Option<PathBuf>,
+
+    /// Give up after this many seconds
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub(super) timeout: Option<u64>,
+
+    /// Print backend calls, cache hits and the time of each stage to standard error
+    #[arg(long, global = true)]
+    pub(super) stats: bool,
+
+    /// Color the output
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+
+    /// Print no warnings
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+
+    /// Log more (can be repeated)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Print components with their references resolved, secrets masked unless `--reveal`
+    Resolve(ResolveArguments),
+    /// Say whether documents resolve; print no value ever
+    Check(CheckArguments),
+    /// List components and what they refer to; fetch nothing
+    Inspect(InspectArguments),
+    /// Print one secret, or one key of it
+    Get(GetArguments),
+    /// Print every secret of a store that policy allows
+    Bulk(BulkArguments),
+    /// List the stores of documents, and the kinds that are known
+    Stores(StoresArguments),
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResolveArguments {
+    /// Files, folders or patterns; `-` is standard input
+    #[arg(required = true, value_name = "DOCUMENT")]
+    pub(super) documents: Vec<String>,
+    /// Show the values of secrets
+    #[arg(long)]
+    pub(super) reveal: bool,
+    /// The form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: ResolveFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// Files, folders or patterns; `-` is standard input
+    #[arg(required = true, value_name = "DOCUMENT")]
+    pub(super) documents: Vec<String>,
+    /// Ask no store: check documents, references and policy alone
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// The form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: CheckFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArguments {
+    /// Files, folders or patterns; `-` is standard input
+    #[arg(required = true, value_name = "DOCUMENT")]
+    pub(super) documents: Vec<String>,
+    /// The form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GetArguments {
+    /// The name of the store
+    pub(super) store: String,
+    /// The name of the secret
+    pub(super) secret: String,
+    /// The key; without it, all keys are printed
+    pub(super) key: Option<String>,
+    /// Documents that declare the store (can be repeated)
+    #[arg(long, short, value_name = "DOCUMENT")]
+    pub(super) resources: Vec<String>,
+    /// The form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BulkArguments {
+    /// The name of the store
+    pub(super) store: String,
+    /// Documents that declare the store (can be repeated)
+    #[arg(long, short, value_name = "DOCUMENT")]
+    pub(super) resources: Vec<String>,
+    /// The form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StoresArguments {
+    /// Files, folders or patterns that declare stores; `-` is standard input
+    #[arg(value_name = "DOCUMENT")]
+    pub(super) documents: Vec<String>,
+    /// The form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    pub(super) shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum ModeArgument {
+    /// A reference that cannot be resolved is an error
+    Strict,
+    /// Dapr's own lenient outcome
+    Dapr,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Color {
+    /// Where standard error is a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// The same as JSON, as YAML
+    Yaml,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum ResolveFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// The same as JSON, as YAML
+    Yaml,
+    /// Assignments for a shell, one for each property; needs `--reveal`
+    Env,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// The same as JSON, as YAML
+    Yaml,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+}

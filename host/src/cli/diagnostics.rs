@@ -1,0 +1,109 @@
+//! Problems for people: the class, the place, the line with what is secret masked, and a hint.
+
+use std::collections::BTreeMap;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use keyref::Document;
+use keyref::error::SecretError;
+use keyref::problem::{Place, Problem, Severity};
+
+use super::arguments::Global;
+use super::mask::mask;
+use super::output;
+
+/// The texts of the documents, for showing a line of them.
+#[derive(Default)]
+pub(super) struct Sources(BTreeMap<String, Vec<u8>>);
+
+impl Sources {
+    pub(super) fn of(documents: &[Document]) -> Self {
+        let mut sources = Self::default();
+        for document in documents {
+            sources.add(document);
+        }
+        sources
+    }
+
+    pub(super) fn add(&mut self, document: &Document) {
+        self.0.insert(document.name.to_string(), document.text.clone());
+    }
+
+    /// A line of a document, if it is there and not endless.
+    fn line(&self, place: &Place) -> Option<String> {
+        const LONGEST: usize = 400;
+        let text = self.0.get(place.document.as_ref())?;
+        let index = usize::try_from(place.line).ok()?.checked_sub(1)?;
+        let line = text.split(|&byte| byte == b'\n').nth(index)?;
+        let line = String::from_utf8_lossy(line.get(..line.len().min(4 * LONGEST))?);
+        let line = line.trim_end_matches('\r').trim_start_matches('\u{feff}');
+        (line.chars().count() <= LONGEST).then(|| line.to_owned())
+    }
+}
+
+/// Whether a problem is more than a warning.
+pub(super) fn is_error(problem: &Problem) -> bool {
+    problem.severity == Severity::Error
+}
+
+/// Prints problems to standard error.
+pub(super) fn print(problems: &[Problem], sources: &Sources, global: &Global) {
+    let renderer =
+        if output::is_colored(global.color) { Renderer::styled() } else { Renderer::plain() };
+    for problem in problems {
+        if global.quiet && !is_error(problem) {
+            continue;
+        }
+        output::message(&renderer.render(&[group(problem, sources)]));
+        output::message("");
+    }
+    let errors = problems.iter().filter(|problem| is_error(problem)).count();
+    let warnings = problems.len() - errors;
+    if errors + warnings > 1 && !global.quiet {
+        output::message(&format!(
+            "{errors} {}, {warnings} {}",
+            if errors == 1 { "error" } else { "errors" },
+            if warnings == 1 { "warning" } else { "warnings" }
+        ));
+    }
+}
+
+/// Prints why a secret could not be had.
+pub(super) fn print_secret_error(error: &SecretError, global: &Global) {
+    let problem = Problem::new(error.class, None, error.message.clone(), error.hint.clone());
+    print(&[problem], &Sources::default(), global);
+}
+
+fn group<'p>(problem: &'p Problem, sources: &Sources) -> Group<'p> {
+    let level = if is_error(problem) { Level::ERROR } else { Level::WARNING };
+    let title = level.primary_title(title(problem)).id(problem.class.code());
+    let mut group = Group::with_title(title);
+    if let Some(place) = &problem.place {
+        let (line, column) = (place.line as usize, place.column as usize);
+        let origin = Origin::path(place.document.as_ref()).line(line).char_column(column);
+        group = group.element(origin);
+        if let Some(source) = sources.line(place) {
+            let masked = mask(&source, column, &names(&problem.message));
+            let annotation = AnnotationKind::Primary.span(masked.mark);
+            group = group
+                .element(Snippet::source(masked.text).line_start(line).annotation(annotation));
+        }
+    }
+    if !problem.hint.is_empty() {
+        group = group.element(Level::HELP.with_name("hint").message(problem.hint.as_str()));
+    }
+    group
+}
+
+fn title(problem: &Problem) -> String {
+    match &problem.subject {
+        Some(subject) if !subject.property.is_empty() => {
+            format!("{} (`{}` of `{}`)", problem.message, subject.property, subject.component)
+        }
+        _ => problem.message.clone(),
+    }
+}
+
+/// The names that a message has in backticks: they are shown in it anyway.
+fn names(message: &str) -> Vec<&str> {
+    message.split('`').skip(1).step_by(2).collect()
+}

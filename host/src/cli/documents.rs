@@ -1,0 +1,138 @@
+//! Files, folders, patterns and standard input as documents.
+//!
+//! A folder is read as Dapr reads one: its `.yaml` and `.yml` files in the order of their bytes,
+//! and nothing below it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use globset::GlobBuilder;
+use keyref::Document;
+
+use super::output;
+
+/// A file is read this far; the resolver refuses what is over its own limit, and says so.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Reads documents in the order given. Files of `except` are left out.
+pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Vec<Document>> {
+    let except: BTreeSet<PathBuf> =
+        except.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let mut documents = Vec::new();
+    let mut stdin_read = false;
+    for argument in arguments {
+        if argument == "-" {
+            if std::mem::replace(&mut stdin_read, true) {
+                bail!("`-` is given twice, and standard input can be read only once");
+            }
+            documents.push(Document::new("<stdin>", read_all(io::stdin().lock())?));
+            continue;
+        }
+        for path in expand(argument, quiet)? {
+            if path.canonicalize().is_ok_and(|path| except.contains(&path)) {
+                continue;
+            }
+            let file = fs::File::open(&path)
+                .with_context(|| format!("failed to open `{}`", path.display()))?;
+            let text = read_all(file).with_context(|| format!("failed to read `{}`", path.display()))?;
+            documents.push(Document::new(path.display().to_string(), text));
+        }
+    }
+    Ok(documents)
+}
+
+/// Reads to the end, or one byte further than the most.
+fn read_all(source: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    source.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The files that an argument names.
+fn expand(argument: &str, quiet: bool) -> Result<Vec<PathBuf>> {
+    let path = Path::new(argument);
+    if path.is_dir() {
+        return folder(path, quiet);
+    }
+    if path.exists() || !argument.contains(['*', '?', '[', '{']) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let files = pattern(argument)?;
+    if files.is_empty() {
+        bail!("no file matches `{argument}`");
+    }
+    Ok(files)
+}
+
+fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
+    let context = || format!("failed to read folder `{}`", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let path = entry.path();
+        if entry.file_type().with_context(context)?.is_dir() {
+            continue;
+        }
+        let skipped = if !is_yaml(&path) {
+            Some("is not a YAML file")
+        } else if !path.exists() {
+            Some("is a link to nothing")
+        } else if path.is_dir() {
+            Some("is a link to a folder")
+        } else {
+            None
+        };
+        match skipped {
+            None => files.push(path),
+            Some(_) if quiet => {}
+            Some(reason) => output::message(&format!(
+                "warning: `{}` {reason} and is not loaded",
+                path.display()
+            )),
+        }
+    }
+    files.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+    Ok(files)
+}
+
+/// Whether Dapr would read it: a name that ends in `.yaml` or `.yml`, in any case, and may have
+/// nothing before that.
+fn is_yaml(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
+    name.is_some_and(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+}
+
+/// The files that match a pattern, in which `*` does not cross a `/` and `**` does.
+fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
+    let glob = GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .with_context(|| format!("`{pattern}` is not a pattern"))?
+        .compile_matcher();
+    let fixed = pattern.split(['*', '?', '[', '{']).next().unwrap_or_default();
+    let root = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let root = match root {
+        "" if pattern.starts_with('/') => Path::new("/"),
+        "" => Path::new("."),
+        root => Path::new(root),
+    };
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let named = path.strip_prefix("./").unwrap_or(&path);
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if glob.is_match(named) && path.is_file() {
+                files.push(named.to_owned());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,67 @@
+//! Problems as SARIF 2.1.0, which code scanning services read.
+
+use keyref::error::Class;
+use keyref::problem::Problem;
+use serde_json::{Value, json};
+
+use super::diagnostics;
+
+/// A log with one run.
+pub(super) fn log(problems: &[Problem]) -> Value {
+    let rules: Vec<_> = Class::ALL
+        .iter()
+        .map(|class| json!({ "id": class.code(), "shortDescription": { "text": class.code() } }))
+        .collect();
+    let results: Vec<_> = problems.iter().map(result).collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "keyref",
+                "version": env!("CARGO_PKG_VERSION"),
+                "informationUri": env!("CARGO_PKG_REPOSITORY"),
+                "rules": rules,
+            } },
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+fn result(problem: &Problem) -> Value {
+    let text = if problem.hint.is_empty() {
+        problem.message.clone()
+    } else {
+        format!("{}\n{}", problem.message, problem.hint)
+    };
+    let locations: Vec<_> = problem
+        .place
+        .iter()
+        .map(|place| {
+            json!({ "physicalLocation": {
+                "artifactLocation": { "uri": uri(&place.document) },
+                "region": { "startLine": place.line, "startColumn": place.column },
+            } })
+        })
+        .collect();
+    json!({
+        "ruleId": problem.class.code(),
+        "level": if diagnostics::is_error(problem) { "error" } else { "warning" },
+        "message": { "text": text },
+        "locations": locations,
+    })
+}
+
+/// A path as a relative URI.
+fn uri(path: &str) -> String {
+    let mut uri = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}

@@ -1,0 +1,191 @@
+//! What every verb works with: the documents, the resolver and the context.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use keyref::component::Component;
+use keyref::env::{self, Environment};
+use keyref::error::Class;
+use keyref::problem::Problem;
+use keyref::stores::{self, BUILTIN_KUBERNETES, Grants, StoreConfig};
+use keyref::{BuildError, Context, Document, Mode, Resolver};
+
+use super::arguments::{Global, ModeArgument};
+use super::diagnostics::Sources;
+use super::{Status, diagnostics, documents, output};
+
+/// Work that lasts longer than this shows that it goes on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A command's settings, resolved.
+pub(super) struct Session {
+    pub(super) resolver: Resolver,
+    pub(super) context: Context,
+    pub(super) documents: Vec<Document>,
+    pub(super) sources: Sources,
+}
+
+/// Why there is no session, said already.
+pub(super) struct Refused;
+
+/// Reads documents and puts the resolver together. The documents are the operator's own, so they
+/// may declare stores; a program to run they may not name.
+pub(super) fn open(
+    global: &Global,
+    arguments: &[String],
+) -> Result<std::result::Result<Session, Refused>> {
+    let environment = Environment::process();
+    let context = context(global, &environment);
+    let exchanged: Vec<StoreConfig> = global
+        .store
+        .iter()
+        .map(|store| store_config(store, global, &context, &environment))
+        .collect::<Result<_>>()?;
+    let named: Vec<PathBuf> = global
+        .store
+        .iter()
+        .filter_map(|store| store.split_once('=')?.1.split_once(':'))
+        .map(|(_, argument)| PathBuf::from(argument))
+        .collect();
+    let documents = documents::read(arguments, &named, global.quiet)?;
+    let mut builder = Resolver::builder()
+        .mode(mode(global))
+        .environment(environment.clone())
+        .allow_any_namespace()
+        .allow_document_stores(Grants::all());
+    for config in &exchanged {
+        let store = stores::open(config)
+            .with_context(|| format!("failed to open store `{}`", config.name))?;
+        builder = builder.shared_store(&config.name, store);
+    }
+    if global.kubernetes {
+        builder = builder.default_secret_store(BUILTIN_KUBERNETES);
+        if !exchanged.iter().any(|config| config.name == BUILTIN_KUBERNETES) {
+            let mut config = StoreConfig::new(BUILTIN_KUBERNETES, "secretstores.kubernetes")
+                .with_environment(environment);
+            config.namespace.clone_from(&context.namespace);
+            builder = builder.shared_store(BUILTIN_KUBERNETES, stores::open(&config)?);
+        }
+    }
+    let mut sources = Sources::of(&documents);
+    for path in &global.config {
+        let text = std::fs::read(path)
+            .with_context(|| format!("failed to read `{}`", path.display()))?;
+        let document = Document::new(path.display().to_string(), text);
+        sources.add(&document);
+        builder = builder.configuration(document);
+    }
+    #[cfg(feature = "guest")]
+    if let Some(path) = &global.guest {
+        let guest = std::fs::read(path)
+            .with_context(|| format!("failed to read `{}`", path.display()))?;
+        builder = builder.guest(keyref::guest::Guest::from_component(&guest)?);
+    }
+    match builder.build() {
+        Ok(resolver) => Ok(Ok(Session { resolver, context, documents, sources })),
+        Err(BuildError::Configuration(problems)) => {
+            diagnostics::print(&problems, &sources, global);
+            Ok(Err(Refused))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn context(global: &Global, environment: &Environment) -> Context {
+    let mut context = Context::new().with_caller("keyref");
+    context.app_id.clone_from(&global.app_id);
+    context.namespace = global.namespace.clone().or_else(|| environment.text(env::NAMESPACE));
+    if let Some(seconds) = global.timeout {
+        context = context.with_timeout(Duration::from_secs(seconds));
+    }
+    context
+}
+
+fn mode(global: &Global) -> Mode {
+    match global.mode {
+        ModeArgument::Strict => Mode::Strict,
+        ModeArgument::Dapr => Mode::Dapr,
+    }
+}
+
+/// Takes apart `NAME=KIND:ARGUMENT`.
+fn store_config(
+    store: &str,
+    global: &Global,
+    context: &Context,
+    environment: &Environment,
+) -> Result<StoreConfig> {
+    let Some((name, rest)) = store.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+        bail!("`--store` takes NAME=KIND:ARGUMENT, such as `vault=local.file:secrets.json`");
+    };
+    let (kind, argument) = match rest.split_once(':') {
+        Some((kind, argument)) => (kind, Some(argument)),
+        None => (rest, None),
+    };
+    let kind = match kind.strip_prefix("secretstores.") {
+        Some(_) => kind.to_owned(),
+        None => format!("secretstores.{kind}"),
+    };
+    let Some(registration) = stores::registration(&kind) else {
+        let known: Vec<_> =
+            stores::REGISTRY.iter().map(|known| known.kind.trim_start_matches("secretstores.")).collect();
+        bail!("unknown store kind in `--store {name}=…`; known kinds: {}", known.join(", "));
+    };
+    let mut config = StoreConfig::new(name, kind).with_environment(environment.clone());
+    config.namespace.clone_from(&context.namespace);
+    config.dapr_mode = global.mode == ModeArgument::Dapr;
+    if let Some(argument) = argument {
+        config = config.with_property(registration.argument, argument);
+    }
+    Ok(config)
+}
+
+/// Waits for work, and shows on a terminal that it goes on where it lasts.
+pub(super) async fn wait<T>(global: &Global, what: &'static str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    let visible = !global.quiet && std::io::stderr().is_terminal();
+    if !visible {
+        return work.await;
+    }
+    if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
+        return done;
+    }
+    let bar = indicatif::ProgressBar::new_spinner().with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let done = work.await;
+    bar.finish_and_clear();
+    done
+}
+
+/// The status that some problems lead to.
+pub(super) fn status(problems: &[Problem]) -> Status {
+    let errors = problems.iter().filter(|problem| diagnostics::is_error(problem));
+    let worst = errors.map(|problem| problem.class).max_by_key(|class| class.exit_status());
+    worst.map_or(Status::Done, status_of)
+}
+
+/// The status that a failure of this class leads to.
+pub(super) fn status_of(class: Class) -> Status {
+    if class.exit_status() == 1 { Status::Fault } else { Status::Defect }
+}
+
+/// `type/version`, as people write it.
+pub(super) fn type_of(component: &Component) -> String {
+    if component.version.is_empty() {
+        component.component_type.clone()
+    } else {
+        format!("{}/{}", component.component_type, component.version)
+    }
+}
+
+/// Prints what a call took.
+pub(super) fn print_stats(global: &Global, stats: &keyref::Stats) {
+    if global.stats {
+        output::message(&format!(
+            "backend calls: {}, cache hits: {}, parse: {:?}, fetch: {:?}, place: {:?}",
+            stats.backend_calls, stats.cache_hits, stats.parse, stats.fetch, stats.place
+        ));
+    }
+}

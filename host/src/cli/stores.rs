@@ -1,0 +1,88 @@
+//! `keyref stores`: the stores of documents and of `--store`, and the kinds that are known.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use keyref::stores::REGISTRY;
+use serde::Serialize;
+
+use super::arguments::{Format, Global, StoresArguments};
+use super::{Status, diagnostics, output, session};
+
+#[derive(Serialize)]
+struct Listed {
+    stores: Vec<StoreShape>,
+    kinds: Vec<KindShape>,
+}
+
+#[derive(Serialize)]
+struct StoreShape {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    declared: String,
+}
+
+#[derive(Serialize)]
+struct KindShape {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    summary: &'static str,
+    argument: &'static str,
+}
+
+pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<Status> {
+    let Ok(mut session) = session::open(global, &arguments.documents)? else {
+        return Ok(Status::Fault);
+    };
+    let given = session.resolver.stores();
+    let documents = std::mem::take(&mut session.documents);
+    let inspection = session.resolver.inspect(documents, &session.context).await;
+    let mut stores: Vec<StoreShape> = inspection
+        .components
+        .iter()
+        .map(|inspected| &inspected.component)
+        .filter(|component| component.is_secret_store() && !given.contains(&component.name))
+        .map(|component| StoreShape {
+            name: component.name.clone(),
+            kind: component.component_type.clone(),
+            declared: component.position.to_string(),
+        })
+        .collect();
+    stores.extend(given.into_iter().map(|name| {
+        let flag = global.store.iter().find_map(|store| {
+            store.split_once('=').filter(|(known, _)| *known == name)?.1.split(':').next()
+        });
+        let kind = flag.unwrap_or("kubernetes").trim_start_matches("secretstores.");
+        StoreShape {
+            kind: format!("secretstores.{kind}"),
+            name,
+            declared: "the command line".to_owned(),
+        }
+    }));
+    let kinds = REGISTRY.iter().map(|known| KindShape {
+        kind: known.kind,
+        summary: known.summary,
+        argument: known.argument,
+    });
+    let listed = Listed { stores, kinds: kinds.collect() };
+    match arguments.format {
+        Format::Json => output::json(&listed)?,
+        Format::Yaml => output::yaml(&listed)?,
+        Format::Text => output::data(text(&listed).as_bytes())?,
+    }
+    diagnostics::print(&inspection.problems, &session.sources, global);
+    Ok(session::status(&inspection.problems))
+}
+
+fn text(listed: &Listed) -> String {
+    let mut out = String::from("stores\n");
+    for store in &listed.stores {
+        let _ = writeln!(out, "  {}  {}  {}", store.name, store.kind, store.declared);
+    }
+    out.push_str("known kinds\n");
+    for kind in &listed.kinds {
+        let _ = writeln!(out, "  {}  {}", kind.kind, kind.summary);
+    }
+    out
+}

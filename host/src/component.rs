@@ -1,0 +1,230 @@
+//! Components as the documents have them, and as they come out resolved.
+
+use std::sync::Arc;
+
+use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
+use crate::problem::Place;
+use crate::secret::SecretValue;
+
+/// The kinds of resource that can hold references.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `kind: Component`.
+    Component,
+    /// `kind: HTTPEndpoint`.
+    HttpEndpoint,
+}
+
+impl Kind {
+    /// The `kind` as written in a document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Component => "Component",
+            Self::HttpEndpoint => "HTTPEndpoint",
+        }
+    }
+}
+
+/// Where in its resource an item stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ItemPlace {
+    /// `spec.metadata[]` of a Component.
+    Metadata,
+    /// `spec.headers[]` of an HTTPEndpoint.
+    Header,
+    /// `spec.clientTLS` of an HTTPEndpoint.
+    ClientTls,
+}
+
+/// A reference as written, the key being the secret's name where the document has none.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reference {
+    /// `secretKeyRef`.
+    Secret {
+        /// The secret's name.
+        name: String,
+        /// The key, or empty where the document has none.
+        key: String,
+    },
+    /// `envRef`, where there is no value.
+    Variable(String),
+}
+
+/// A named value of a resource.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Item {
+    /// The name.
+    pub name: String,
+    /// Where it stands.
+    pub place: ItemPlace,
+    /// The literal value as the string that a component sees.
+    pub value: Option<String>,
+    /// `secretKeyRef` as written, name and key.
+    pub secret_key_ref: Option<(String, String)>,
+    /// `envRef`, or empty.
+    pub env_ref: String,
+    /// Where its reference stands, or else the item.
+    pub position: Place,
+    /// The index of the request that it needs, in its batch.
+    pub(crate) request: Option<usize>,
+}
+
+impl Item {
+    /// What the value is taken from, by Dapr's precedence; nothing for a plain value.
+    pub fn reference(&self) -> Option<Reference> {
+        self.request?;
+        if self.value.is_none() && !self.env_ref.is_empty() {
+            return Some(Reference::Variable(self.env_ref.clone()));
+        }
+        let (name, key) = self.secret_key_ref.clone()?;
+        Some(Reference::Secret { name, key })
+    }
+}
+
+/// A resource as its document has it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Component {
+    /// Which kind of resource it is.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`, or empty.
+    pub namespace: String,
+    /// `metadata.labels`.
+    pub labels: Vec<(String, String)>,
+    /// `metadata.annotations`.
+    pub annotations: Vec<(String, String)>,
+    /// `spec.type`; for an HTTPEndpoint, its `spec.baseUrl`.
+    pub component_type: String,
+    /// `spec.version`.
+    pub version: String,
+    /// `spec.ignoreErrors`.
+    pub ignore_errors: bool,
+    /// `spec.initTimeout`, as written.
+    pub init_timeout: String,
+    /// `auth.secretStore`, or empty.
+    pub secret_store: String,
+    /// `scopes`.
+    pub scopes: Vec<String>,
+    /// Its items, in the order of the document.
+    pub items: Vec<Item>,
+    /// Where it begins.
+    pub position: Place,
+    /// Where `spec.type` stands.
+    pub type_position: Place,
+    /// Where `auth.secretStore` stands, or the resource where it has none.
+    pub secret_store_position: Place,
+}
+
+impl Component {
+    /// Whether it declares a secret store.
+    pub fn is_secret_store(&self) -> bool {
+        self.kind == Kind::Component && self.component_type.starts_with("secretstores.")
+    }
+
+    /// Takes over what the guest says; `names` are those of the documents it was given. Nothing
+    /// where it names a document that it was not given.
+    pub(crate) fn from_guest(component: wit::Component, names: &[Arc<str>]) -> Option<Self> {
+        let document = names.get(component.document as usize)?;
+        let place = |position: wit::Position| Place::new(document, position.line, position.column);
+        let items = component.items.into_iter().map(|item| Item {
+            name: item.name,
+            place: match item.place {
+                wit::ItemPlace::Metadata => ItemPlace::Metadata,
+                wit::ItemPlace::Header => ItemPlace::Header,
+                wit::ItemPlace::ClientTls => ItemPlace::ClientTls,
+            },
+            value: item.value,
+            secret_key_ref: item.secret_key_ref.map(|reference| (reference.name, reference.key)),
+            env_ref: item.env_ref,
+            position: place(item.position),
+            request: item.request.map(|request| request as usize),
+        });
+        Some(Self {
+            kind: match component.kind {
+                wit::ComponentKind::Component => Kind::Component,
+                wit::ComponentKind::HttpEndpoint => Kind::HttpEndpoint,
+            },
+            name: component.name,
+            namespace: component.namespace,
+            labels: component.labels,
+            annotations: component.annotations,
+            component_type: component.component_type,
+            version: component.version,
+            ignore_errors: component.ignore_errors,
+            init_timeout: component.init_timeout,
+            secret_store: component.secret_store,
+            scopes: component.scopes,
+            items: items.collect(),
+            position: place(component.position),
+            type_position: place(component.type_position),
+            secret_store_position: place(component.secret_store_position),
+        })
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A key of a secret.
+    Secret {
+        /// The store's name.
+        store: String,
+        /// The secret's name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// An environment variable.
+    Variable(String),
+}
+
+/// A resolved value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Value {
+    /// Text of the document.
+    Plain(String),
+    /// What a store or the environment gave. Reading it is explicit.
+    Secret(SecretValue),
+}
+
+/// A property of a resolved component.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Property {
+    /// The name.
+    pub name: String,
+    /// Where it stands.
+    pub place: ItemPlace,
+    /// The value.
+    pub value: Value,
+    /// Where the value came from; nothing for text of the document.
+    pub origin: Option<Origin>,
+    /// Where its reference stands, or else the item.
+    pub position: Place,
+}
+
+/// A component with all its references resolved.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResolvedComponent {
+    /// The component as its document has it.
+    pub component: Component,
+    /// Its properties, in the order of the document, each name once: as in Dapr, the last of one
+    /// name counts.
+    pub properties: Vec<Property>,
+}
+
+impl ResolvedComponent {
+    /// A property by its name.
+    pub fn property(&self, name: &str) -> Option<&Property> {
+        self.properties.iter().find(|property| property.name == name)
+    }
+}

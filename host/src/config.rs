@@ -1,0 +1,188 @@
+//! Dapr Configurations as a policy.
+
+use std::sync::Arc;
+
+use crate::batch;
+use crate::env::Environment;
+use crate::error::Class;
+use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
+use crate::guest::{Budget, Guest};
+use crate::limits::Limits;
+use crate::policy::{DefaultAccess, Entry, Policy, SecretsScope};
+use crate::problem::{Place, Problem, Severity, printable};
+use crate::resolver::{Document, Mode};
+
+/// Reads configurations; nothing where none has scopes.
+pub(crate) fn read(
+    guest: &Guest,
+    documents: Vec<Document>,
+    environment: &Environment,
+    mode: Mode,
+    limits: &Limits,
+) -> Result<Option<Policy>, Vec<Problem>> {
+    let mut policy = None;
+    for document in documents {
+        let scopes = scopes_of(guest, document, environment, mode, limits)?;
+        policy = scopes.or(policy);
+    }
+    Ok(policy)
+}
+
+fn scopes_of(
+    guest: &Guest,
+    document: Document,
+    environment: &Environment,
+    mode: Mode,
+    limits: &Limits,
+) -> Result<Option<Policy>, Vec<Problem>> {
+    let Document { name, text } = document;
+    if text.len() > limits.document_bytes {
+        let message = format!("the configuration has more than {} bytes", limits.document_bytes);
+        return Err(vec![problem(Class::DocumentLimit, Place::new(&name, 1, 1), message, "")]);
+    }
+    let text = expand(&name, text, environment, mode)?;
+    let kind = wit::DocumentKind::Configuration;
+    let document = wit::Document { name: String::new(), kind, text };
+    let budget = Budget::of(limits);
+    let batch = batch::parse_one(guest, (Arc::clone(&name), document), &budget);
+    let errors = batch.problems.iter().any(|problem| problem.severity == Severity::Error);
+    if errors {
+        return Err(batch.problems);
+    }
+    let Some(scopes) = batch.configurations.into_iter().find_map(|found| found.scopes) else {
+        return Ok(None);
+    };
+    scopes.into_iter().try_fold(Policy::open(), |policy, scope| add(policy, scope, &name)).map(Some)
+}
+
+fn add(policy: Policy, scope: wit::SecretsScope, name: &Arc<str>) -> Result<Policy, Vec<Problem>> {
+    let place = |position: wit::Position| Place::new(name, position.line, position.column);
+    let at = place(scope.position);
+    let default_access = match scope.default_access.to_ascii_lowercase().as_str() {
+        "" | "allow" => DefaultAccess::Allow,
+        "deny" => DefaultAccess::Deny,
+        _ => {
+            let access = printable(&scope.default_access);
+            let message = format!("defaultAccess {access} can be either allow or deny");
+            let hint = "write `defaultAccess: deny` or `defaultAccess: allow`";
+            return Err(vec![problem(Class::DocumentSchema, at, message, hint)]);
+        }
+    };
+    let entries = |entries: Vec<wit::ScopeEntry>| {
+        entries.into_iter().map(|entry| Entry::at(entry.name, place(entry.position))).collect()
+    };
+    let scope = SecretsScope {
+        store: scope.store_name,
+        default_access,
+        allowed: entries(scope.allowed_secrets),
+        denied: entries(scope.denied_secrets),
+        place: Some(at.clone()),
+    };
+    policy.with_scope(scope).map_err(|error| {
+        let hint = "put all names for one store into one scope";
+        vec![problem(Class::DocumentSchema, at, error.to_string(), hint)]
+    })
+}
+
+/// Fills in variables as Go's `os.ExpandEnv` does, over the whole text.
+fn expand(
+    name: &Arc<str>,
+    text: Vec<u8>,
+    environment: &Environment,
+    mode: Mode,
+) -> Result<Vec<u8>, Vec<Problem>> {
+    let Ok(text) = String::from_utf8(text) else {
+        let message = "the text is not UTF-8".to_owned();
+        return Err(vec![problem(Class::DocumentSyntax, Place::new(name, 1, 1), message, "")]);
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut problems = Vec::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let Some((variable, after)) = variable(after) else {
+            out.push('$');
+            rest = after;
+            continue;
+        };
+        match environment.text(variable) {
+            Some(value) => out.push_str(&value),
+            None if mode == Mode::Dapr => {}
+            None => {
+                let place = place_of(name, &text, text.len() - after.len() - variable.len());
+                let message = format!("environment variable `{}` is not set", printable(variable));
+                let hint = "set it; a `$` itself cannot be written in this file";
+                problems.push(problem(Class::DocumentSchema, place, message, hint));
+            }
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    if problems.is_empty() { Ok(out.into_bytes()) } else { Err(problems) }
+}
+
+/// The name after a `$`, and what follows it; nothing where none follows.
+fn variable(after: &str) -> Option<(&str, &str)> {
+    if let Some(braced) = after.strip_prefix('{') {
+        // Without an end, Go drops the two characters and goes on.
+        return Some(braced.split_once('}').unwrap_or(("", braced)));
+    }
+    let special = |character: char| "*#$@!?-0123456789".contains(character);
+    let end = match after.chars().next()? {
+        first if special(first) => first.len_utf8(),
+        _ => after
+            .find(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+            .unwrap_or(after.len()),
+    };
+    if end == 0 { None } else { after.split_at_checked(end) }
+}
+
+fn place_of(name: &Arc<str>, text: &str, offset: usize) -> Place {
+    let before = text.get(..offset).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Place::new(
+        name,
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
+}
+
+fn problem(class: Class, place: Place, message: String, hint: &str) -> Problem {
+    Problem {
+        class,
+        severity: Severity::Error,
+        place: Some(place),
+        message,
+        hint: hint.to_owned(),
+        subject: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::expand;
+    use crate::env::Environment;
+    use crate::resolver::Mode;
+
+    fn expanded(text: &str, mode: Mode) -> Result<String, usize> {
+        let environment = Environment::of([("A", "x"), ("B_1", "y")]);
+        expand(&Arc::from("c.yaml"), text.as_bytes().to_vec(), &environment, mode)
+            .map(|text| String::from_utf8(text).unwrap())
+            .map_err(|problems| problems.len())
+    }
+
+    #[test]
+    fn variables_are_filled_in() {
+        assert_eq!(expanded("$A-${B_1}.$A", Mode::Strict).as_deref(), Ok("x-y.x"));
+        assert_eq!(expanded("a $ b", Mode::Strict).as_deref(), Ok("a $ b"));
+    }
+
+    #[test]
+    fn an_unset_variable_is_refused_unless_dapr_is_copied() {
+        assert_eq!(expanded("$NO and ${NO}", Mode::Strict), Err(2));
+        assert_eq!(expanded("[$NO${NO}$$]", Mode::Dapr).as_deref(), Ok("[]"));
+    }
+}

@@ -1,0 +1,188 @@
+//! What depends on a value: the rules by which a component's properties come out, by mode.
+//!
+//! Strict mode takes each value as it is and refuses what cannot be had. Dapr mode copies
+//! Dapr 1.18.3: an empty or missing secret leaves the literal, Go's quotes are taken off, and
+//! templates are applied to secrets, too.
+
+use std::collections::BTreeMap;
+
+use crate::component::{Component, Item, Origin, Property, ResolvedComponent, Value};
+use crate::context::Context;
+use crate::env::{self, Environment};
+use crate::error::{Class, SecretError};
+use crate::problem::{Problem, Severity, Subject};
+use crate::resolver::Mode;
+use crate::secret::SecretValue;
+use crate::unquote::unquote;
+
+/// What the items of one component come to: for each item that holds a reference, its value or why
+/// there is none.
+pub(crate) type Answers = BTreeMap<usize, (Origin, Result<SecretValue, SecretError>)>;
+
+/// How a component ended.
+pub(crate) enum Finished {
+    /// All of it is resolved.
+    Resolved(ResolvedComponent),
+    /// Something is missing; the problems say what.
+    Failed,
+    /// Its store is not there: Dapr waits for it, for ever.
+    Parked,
+}
+
+/// Puts values in their places.
+pub(crate) fn finish(
+    component: Component,
+    mut answers: Answers,
+    mode: Mode,
+    context: &Context,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Finished {
+    let templates = Templates::of(context, environment);
+    let mut properties: Vec<Property> = Vec::with_capacity(component.items.len());
+    let mut failed = false;
+    let mut waiting = false;
+    for (index, item) in component.items.iter().enumerate() {
+        // Once its store is missing, Dapr leaves all further items as they are.
+        let answer = if waiting { None } else { answers.remove(&index) };
+        let outcome = match (answer, mode) {
+            (None, _) => Ok((Value::Plain(item.value.clone().unwrap_or_default()), None)),
+            (Some((origin, answer)), Mode::Strict) => {
+                answer.map(|value| (Value::Secret(value), Some(origin)))
+            }
+            (Some((origin, answer)), Mode::Dapr) => {
+                let unready = matches!(&answer, Err(error) if is_unready(error, &origin));
+                waiting |= unready;
+                let (value, error) = lenient(item, origin, answer);
+                problems.extend(error.map(|error| problem(&component, item, error, Severity::Warning)));
+                Ok(value)
+            }
+        };
+        let applied = outcome.and_then(|(value, origin)| {
+            templates.apply(value, mode, &item.name).map(|value| (value, origin))
+        });
+        match applied {
+            Ok((value, origin)) => {
+                properties.retain(|property| property.name != item.name || property.place != item.place);
+                properties.push(Property {
+                    name: item.name.clone(),
+                    place: item.place,
+                    value,
+                    origin,
+                    position: item.position.clone(),
+                });
+            }
+            Err(error) => {
+                problems.push(problem(&component, item, error, Severity::Error));
+                failed = true;
+            }
+        }
+    }
+    if failed {
+        Finished::Failed
+    } else if waiting && !component.secret_store.is_empty() {
+        Finished::Parked
+    } else {
+        Finished::Resolved(ResolvedComponent { component, properties })
+    }
+}
+
+/// Whether Dapr would wait for this store.
+fn is_unready(error: &SecretError, origin: &Origin) -> bool {
+    matches!(origin, Origin::Secret { .. })
+        && matches!(error.class, Class::StoreUnknown | Class::StoreMisconfigured)
+}
+
+/// Dapr's outcome for an item, and what it says only in its log.
+fn lenient(
+    item: &Item,
+    origin: Origin,
+    answer: Result<SecretValue, SecretError>,
+) -> ((Value, Option<Origin>), Option<SecretError>) {
+    let literal = || (Value::Plain(item.value.clone().unwrap_or_default()), None);
+    match (answer, &origin) {
+        (Ok(value), Origin::Secret { .. }) if value.is_empty() => (literal(), None),
+        (Ok(value), _) => ((Value::Secret(unquote(&value)), Some(origin)), None),
+        (Err(error), _) => (literal(), Some(error)),
+    }
+}
+
+fn problem(component: &Component, item: &Item, error: SecretError, severity: Severity) -> Problem {
+    let names_no_store = error.class == Class::StoreUnknown && !component.secret_store.is_empty();
+    let place = if names_no_store { &component.secret_store_position } else { &item.position };
+    Problem {
+        class: error.class,
+        severity,
+        place: Some(place.clone()),
+        message: error.message,
+        hint: error.hint,
+        subject: Some(Subject { component: component.name.clone(), property: item.name.clone() }),
+    }
+}
+
+/// What Dapr writes in place of `{appID}` and the like.
+struct Templates {
+    app_id: String,
+    namespace: String,
+    pod_name: Option<String>,
+}
+
+impl Templates {
+    fn of(context: &Context, environment: &Environment) -> Self {
+        let app_id = context.app_id.clone().unwrap_or_default();
+        let namespace = match &context.namespace {
+            Some(namespace) => namespace.as_str(),
+            None => "default",
+        };
+        Self {
+            namespace: format!("{namespace}.{app_id}"),
+            app_id,
+            pod_name: environment.text(env::POD_NAME).filter(|name| !name.is_empty()),
+        }
+    }
+
+    /// Applies the templates: to text of documents always, to secrets in Dapr mode alone, since it
+    /// changes them.
+    fn apply(&self, value: Value, mode: Mode, name: &str) -> Result<Value, SecretError> {
+        match (value, mode) {
+            (Value::Plain(text), _) => self.apply_to(&text, name).map(|applied| Value::Plain(applied.unwrap_or(text))),
+            (Value::Secret(value), Mode::Dapr) => {
+                // Read here because Dapr rewrites what it finds in a secret.
+                let applied = match value.reveal_text() {
+                    Ok(text) => self.apply_to(text, name)?,
+                    Err(_) => None,
+                };
+                Ok(Value::Secret(applied.map_or(value, SecretValue::from)))
+            }
+            (value, Mode::Strict) => Ok(value),
+        }
+    }
+
+    /// The text with its templates filled in; nothing where it has none.
+    fn apply_to(&self, text: &str, name: &str) -> Result<Option<String>, SecretError> {
+        if !text.contains('{') {
+            return Ok(None);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut pieces = text.split("{uuid}");
+        out.push_str(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            out.push_str(&uuid::Uuid::new_v4().to_string());
+            out.push_str(piece);
+        }
+        if out.contains("{podName}") {
+            let Some(pod_name) = &self.pod_name else {
+                return Err(SecretError::new(
+                    Class::DocumentSchema,
+                    format!(
+                        "failed to parse metadata: property {} refers to {{podName}} but podName is not set",
+                        crate::problem::printable(name)
+                    ),
+                )
+                .with_hint("set the environment variable `POD_NAME`"));
+            };
+            out = out.replace("{podName}", pod_name);
+        }
+        Ok(Some(out.replace("{namespace}", &self.namespace).replace("{appID}", &self.app_id)))
+    }
+}

@@ -1,0 +1,60 @@
+//! Events for an embedder's own log, metrics or audit. None holds a value.
+
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::error::Class;
+
+/// A request for a secret passed the door.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FetchEvent<'e> {
+    /// The store.
+    pub store: &'e str,
+    /// The secret's name; `None` where all were read.
+    pub secret: Option<&'e str>,
+    /// How long the store took.
+    pub elapsed: Duration,
+    /// How it ended: nothing where the store answered, be it that the secret is absent.
+    pub failure: Option<Class>,
+}
+
+/// A request for a secret was refused at the door.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DenyEvent<'e> {
+    /// The store.
+    pub store: &'e str,
+    /// The secret's name.
+    pub secret: &'e str,
+}
+
+/// A set of documents was resolved.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResolveEvent {
+    /// How many components were resolved.
+    pub components: usize,
+    /// How many problems there were.
+    pub problems: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Sees what happens. Called on the task that resolves: it should return at once.
+pub trait Observer: Send + Sync + 'static {
+    /// A store was asked.
+    fn fetched(&self, context: &Context, event: &FetchEvent<'_>) {
+        let _ = (context, event);
+    }
+
+    /// Policy refused a request.
+    fn denied(&self, context: &Context, event: &DenyEvent<'_>) {
+        let _ = (context, event);
+    }
+
+    /// A set was resolved.
+    fn resolved(&self, context: &Context, event: &ResolveEvent) {
+        let _ = (context, event);
+    }
+}

@@ -1,0 +1,251 @@
+//! Who may read which secret: `spec.secrets.scopes` of a Dapr Configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::problem::{Place, Problem, Severity};
+use crate::error::Class;
+use crate::suggest;
+
+/// What a scope says of secrets that none of its lists name.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DefaultAccess {
+    /// They may be read. Dapr's default.
+    #[default]
+    Allow,
+    /// They may not be read.
+    Deny,
+}
+
+/// The policy for one store.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SecretsScope {
+    /// The store that it is for.
+    pub store: String,
+    /// What holds for secrets that no list names.
+    pub default_access: DefaultAccess,
+    /// Where this is not empty it alone decides: these may be read, and nothing else.
+    pub allowed: Vec<Entry>,
+    /// These may not be read.
+    pub denied: Vec<Entry>,
+    /// Where the scope stands, if in a document.
+    pub place: Option<Place>,
+}
+
+/// A name in a scope.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The secret's name, in its exact case.
+    pub secret: String,
+    /// Where it stands, if in a document.
+    pub place: Option<Place>,
+}
+
+impl Entry {
+    pub(crate) fn at(secret: String, place: Place) -> Self {
+        Self { secret, place: Some(place) }
+    }
+}
+
+impl SecretsScope {
+    /// A scope that allows everything in a store.
+    pub fn new(store: impl Into<String>) -> Self {
+        Self { store: store.into(), ..Self::default() }
+    }
+
+    /// Denies what no list names.
+    #[must_use]
+    pub fn deny_by_default(mut self) -> Self {
+        self.default_access = DefaultAccess::Deny;
+        self
+    }
+
+    /// Allows a secret; from the first one on, only those allowed may be read.
+    #[must_use]
+    pub fn allow(mut self, secret: impl Into<String>) -> Self {
+        self.allowed.push(Entry { secret: secret.into(), place: None });
+        self
+    }
+
+    /// Denies a secret.
+    #[must_use]
+    pub fn deny(mut self, secret: impl Into<String>) -> Self {
+        self.denied.push(Entry { secret: secret.into(), place: None });
+        self
+    }
+
+    /// Decides in Dapr's order: a list of allowed secrets alone, else the denied ones, else the
+    /// default.
+    fn decide(&self, secret: &str) -> Decision {
+        let names = |entries: &[Entry]| entries.iter().any(|entry| entry.secret == secret);
+        if !self.allowed.is_empty() {
+            return if names(&self.allowed) {
+                Decision::Allow
+            } else {
+                Decision::Deny(Rule::NotAllowed)
+            };
+        }
+        if names(&self.denied) {
+            return Decision::Deny(Rule::Denied);
+        }
+        match self.default_access {
+            DefaultAccess::Allow => Decision::Allow,
+            DefaultAccess::Deny => Decision::Deny(Rule::Default),
+        }
+    }
+}
+
+/// Whether a secret may be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// It may.
+    Allow,
+    /// It may not, because of this rule.
+    Deny(Rule),
+}
+
+/// What in a scope denies a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// `defaultAccess: deny`.
+    Default,
+    /// `deniedSecrets` names it.
+    Denied,
+    /// `allowedSecrets` does not name it.
+    NotAllowed,
+}
+
+impl Rule {
+    /// What its owner can do, for a hint.
+    pub fn remedy(self, store: &str, secret: &str) -> String {
+        match self {
+            Self::Denied => {
+                format!("remove `{secret}` from `deniedSecrets` of scope `{store}`")
+            }
+            Self::Default | Self::NotAllowed => {
+                format!("add `{secret}` to `allowedSecrets` of scope `{store}`")
+            }
+        }
+    }
+}
+
+/// The policy for all stores. A store without a scope is open, as in Dapr.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    scopes: BTreeMap<String, SecretsScope>,
+}
+
+impl Policy {
+    /// A policy that allows everything.
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// Adds a scope; fails where its store has one already, as Dapr does.
+    pub fn with_scope(mut self, scope: SecretsScope) -> Result<Self, RepeatedScope> {
+        let store = scope.store.clone();
+        if self.scopes.insert(store.clone(), scope).is_some() {
+            return Err(RepeatedScope { store });
+        }
+        Ok(self)
+    }
+
+    /// Whether a secret of a store may be read. Names are compared exactly.
+    pub fn decide(&self, store: &str, secret: &str) -> Decision {
+        self.scopes.get(store).map_or(Decision::Allow, |scope| scope.decide(secret))
+    }
+
+    /// The scopes, by the name of their store.
+    pub fn scopes(&self) -> impl Iterator<Item = &SecretsScope> {
+        self.scopes.values()
+    }
+
+    /// Scopes of stores that do not exist, and entries that no reference names: such a scope leaves
+    /// its store open, and such an entry is a slip or no longer needed.
+    pub fn unused(&self, stores: &BTreeSet<String>, used: &BTreeSet<(String, String)>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for scope in self.scopes.values() {
+            if !stores.contains(&scope.store) {
+                let message = format!("this scope is for store `{}`, which does not exist", scope.store);
+                let known = stores.iter().map(String::as_str);
+                let hint = suggest::among("stores", &scope.store, known);
+                problems.push(warning(scope.place.as_ref(), message, hint));
+                continue;
+            }
+            let names = used.iter().filter(|(store, _)| *store == scope.store);
+            let names: BTreeSet<_> = names.map(|(_, secret)| secret.as_str()).collect();
+            for entry in scope.allowed.iter().chain(&scope.denied) {
+                if names.contains(entry.secret.as_str()) {
+                    continue;
+                }
+                let message =
+                    format!("no reference names secret `{}` of store `{}`", entry.secret, scope.store);
+                let hint = suggest::nearest(&entry.secret, names.iter().copied())
+                    .map(|nearest| format!("did you mean `{nearest}`?"))
+                    .unwrap_or_default();
+                problems.push(warning(entry.place.as_ref(), message, hint));
+            }
+        }
+        problems
+    }
+}
+
+fn warning(place: Option<&Place>, message: String, hint: String) -> Problem {
+    Problem {
+        class: Class::DocumentSchema,
+        severity: Severity::Warning,
+        place: place.cloned(),
+        message,
+        hint,
+        subject: None,
+    }
+}
+
+/// Two scopes are for one store.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{store} storeName is repeated in secrets configuration")]
+#[non_exhaustive]
+pub struct RepeatedScope {
+    /// The store.
+    pub store: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decision, Policy, Rule, SecretsScope};
+
+    fn decide(scope: SecretsScope, secret: &str) -> Decision {
+        Policy::open().with_scope(scope).unwrap().decide("s", secret)
+    }
+
+    #[test]
+    fn allowed_secrets_alone_decide() {
+        let scope = || SecretsScope::new("s").allow("a").deny("a");
+        assert_eq!(decide(scope(), "a"), Decision::Allow);
+        assert_eq!(decide(scope(), "b"), Decision::Deny(Rule::NotAllowed));
+    }
+
+    #[test]
+    fn denied_secrets_come_before_the_default() {
+        let scope = || SecretsScope::new("s").deny("a");
+        assert_eq!(decide(scope(), "a"), Decision::Deny(Rule::Denied));
+        assert_eq!(decide(scope(), "A"), Decision::Allow);
+        assert_eq!(decide(scope().deny_by_default(), "b"), Decision::Deny(Rule::Default));
+    }
+
+    #[test]
+    fn a_store_without_a_scope_is_open() {
+        let policy = Policy::open().with_scope(SecretsScope::new("s").deny_by_default()).unwrap();
+        assert_eq!(policy.decide("S", "a"), Decision::Allow);
+    }
+
+    #[test]
+    fn a_store_has_one_scope() {
+        let policy = Policy::open().with_scope(SecretsScope::new("s")).unwrap();
+        assert!(policy.with_scope(SecretsScope::new("s")).is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! What is wrong, where, and what to do about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Class;
+
+/// A place in a document.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub struct Place {
+    /// The document's name, a path for instance.
+    pub document: Arc<str>,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+}
+
+impl Place {
+    pub(crate) fn new(document: &Arc<str>, line: u32, column: u32) -> Self {
+        Self { document: Arc::clone(document), line, column }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.document, self.line, self.column)
+    }
+}
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Severity {
+    /// Something was not loaded or not resolved.
+    Error,
+    /// It was, and probably not as its author meant.
+    Warning,
+}
+
+/// What a problem is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Subject {
+    /// The name of the component.
+    pub component: String,
+    /// The name of its property, or empty.
+    pub property: String,
+}
+
+/// One thing that is wrong. It holds names and places, and no value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The class.
+    pub class: Class,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where, if in a document.
+    pub place: Option<Place>,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What to do about it, or empty.
+    pub hint: String,
+    /// Which component it is about, where it is about one.
+    pub subject: Option<Subject>,
+}
+
+impl Problem {
+    /// An error.
+    pub fn new(
+        class: Class,
+        place: Option<Place>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        let (message, hint) = (message.into(), hint.into());
+        Self { class, severity: Severity::Error, place, message, hint, subject: None }
+    }
+
+    /// The same as a warning.
+    #[must_use]
+    pub fn as_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// The same about a property of a component; an empty name for the component itself.
+    #[must_use]
+    pub fn about(mut self, component: &str, property: &str) -> Self {
+        let (component, property) = (component.to_owned(), property.to_owned());
+        self.subject = Some(Subject { component, property });
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Text of a document or of a guest for a message: control and bidirectional characters escaped,
+/// and cut after 120 characters.
+pub(crate) fn printable(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut out = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == LONGEST {
+            out.push('…');
+            break;
+        }
+        if character.is_control() || is_bidirectional(character) {
+            out.extend(character.escape_unicode());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// Characters that reorder what stands around them, or that a terminal does not show.
+fn is_bidirectional(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn terminal_escapes_and_reordering_are_shown_and_not_done() {
+        assert_eq!(printable("a\u{1b}[31m\u{202e}b\n"), "a\\u{1b}[31m\\u{202e}b\\u{a}");
+        assert_eq!(printable(&"x".repeat(500)).chars().count(), 121);
+    }
+}

@@ -1,0 +1,439 @@
+//! The one door to every store: policy first, then what is already being fetched, then the store.
+//!
+//! No other code calls a store.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::time::Instant;
+
+use crate::context::Context;
+use crate::env::{self, Environment};
+use crate::error::{Class, SecretError};
+use crate::observer::{DenyEvent, FetchEvent, Observer};
+use crate::policy::{Decision, Policy};
+use crate::problem::printable;
+use crate::secret::{Secret, SecretValue};
+use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
+use crate::suggest;
+
+/// A store's answer, which all who wait for it share.
+type Fetched = Result<Option<Secret>, StoreError>;
+type Fetch = Shared<BoxFuture<'static, Fetched>>;
+
+/// Named stores with the policy that guards them.
+#[derive(Clone)]
+pub(crate) struct Secrets {
+    door: Arc<Door>,
+}
+
+struct Door {
+    stores: RwLock<BTreeMap<String, Arc<Named>>>,
+    /// Names of stores that exist and cannot be used, each with the reason.
+    broken: RwLock<BTreeMap<String, StoreError>>,
+    policy: Policy,
+    environment: Environment,
+    /// Namespaces that documents may name beside that of the context; `None` for all.
+    namespaces: Option<BTreeSet<String>>,
+    default_store: Option<String>,
+    observer: Option<Arc<dyn Observer>>,
+    inflight: Mutex<HashMap<FetchKey, WeakShared<BoxFuture<'static, Fetched>>>>,
+    calls: AtomicU64,
+    /// The number of the next store; shared by forks, which share stores.
+    instances: Arc<AtomicU64>,
+}
+
+struct Named {
+    store: Arc<dyn SecretStore>,
+    /// Distinguishes a store from one that had its name before.
+    instance: u64,
+}
+
+/// What makes two requests one fetch.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct FetchKey {
+    store: String,
+    instance: u64,
+    request: SecretRequest,
+}
+
+/// What is asked of the door.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Wanted {
+    /// A key of a secret.
+    Key { store: String, secret: String, key: String, namespace: String, options: Vec<(String, String)> },
+    /// An environment variable.
+    Variable(String),
+}
+
+/// Settings of the door.
+pub(crate) struct Setup {
+    pub(crate) policy: Policy,
+    pub(crate) environment: Environment,
+    pub(crate) namespaces: Option<BTreeSet<String>>,
+    pub(crate) default_store: Option<String>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
+
+impl Secrets {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self::with_instances(setup, Arc::default())
+    }
+
+    fn with_instances(setup: Setup, instances: Arc<AtomicU64>) -> Self {
+        let Setup { policy, environment, namespaces, default_store, observer } = setup;
+        Self {
+            door: Arc::new(Door {
+                stores: RwLock::default(),
+                broken: RwLock::default(),
+                policy,
+                environment,
+                namespaces,
+                default_store,
+                observer,
+                inflight: Mutex::default(),
+                calls: AtomicU64::new(0),
+                instances,
+            }),
+        }
+    }
+
+    /// A door of its own with the same settings and stores, for one run's document stores.
+    pub(crate) fn fork(&self) -> Self {
+        let door = &self.door;
+        let setup = Setup {
+            policy: door.policy.clone(),
+            environment: door.environment.clone(),
+            namespaces: door.namespaces.clone(),
+            default_store: door.default_store.clone(),
+            observer: door.observer.clone(),
+        };
+        let fork = Self::with_instances(setup, Arc::clone(&door.instances));
+        *write(&fork.door.stores) = read(&door.stores).clone();
+        fork
+    }
+
+    /// Adds a store, in place of one of the same name.
+    pub(crate) fn insert(&self, name: impl Into<String>, store: Arc<dyn SecretStore>) {
+        let instance = self.door.instances.fetch_add(1, Ordering::Relaxed);
+        write(&self.door.stores).insert(name.into(), Arc::new(Named { store, instance }));
+    }
+
+    /// Records why a store cannot be used.
+    pub(crate) fn insert_broken(&self, name: impl Into<String>, error: StoreError) {
+        write(&self.door.broken).insert(name.into(), error);
+    }
+
+    /// The names of all stores.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        read(&self.door.stores).keys().cloned().collect()
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        read(&self.door.stores).contains_key(name) || read(&self.door.broken).contains_key(name)
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.door.policy
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.door.environment
+    }
+
+    /// The name to look up for a reference that names a store, or none.
+    pub(crate) fn effective_store<'s>(&'s self, store: &'s str) -> &'s str {
+        if store.is_empty() { self.door.default_store.as_deref().unwrap_or_default() } else { store }
+    }
+
+    /// How often a store was asked.
+    pub(crate) fn calls(&self) -> u64 {
+        self.door.calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether policy and grants let this through. Asks no store.
+    pub(crate) fn check(&self, wanted: &Wanted, context: &Context) -> Result<(), SecretError> {
+        match wanted {
+            Wanted::Variable(name) => self.check_variable(name),
+            Wanted::Key { store, secret, namespace, .. } => {
+                let (store, named) = self.named(store)?;
+                self.decide(store, secret, context)?;
+                self.granted_namespace(&named, namespace, context).map(drop)
+            }
+        }
+    }
+
+    /// Reads a value: one key of a secret, or a variable.
+    pub(crate) async fn value(
+        &self,
+        wanted: &Wanted,
+        context: &Context,
+        run: &Run,
+    ) -> Result<SecretValue, SecretError> {
+        match wanted {
+            Wanted::Variable(name) => self.variable(name),
+            Wanted::Key { store, secret, key, namespace, options } => {
+                let request = SecretRequest {
+                    name: secret.clone(),
+                    namespace: namespace.clone(),
+                    options: options.clone(),
+                };
+                let found = self.get(store, request, context, run).await?;
+                found.get(key).cloned().ok_or_else(|| absent_key(secret, key, &found))
+            }
+        }
+    }
+
+    /// Reads a secret.
+    pub(crate) async fn get(
+        &self,
+        store: &str,
+        mut request: SecretRequest,
+        context: &Context,
+        run: &Run,
+    ) -> Result<Secret, SecretError> {
+        let (store, named) = self.named(store)?;
+        self.decide(store, &request.name, context)?;
+        request.namespace = self.granted_namespace(&named, &request.namespace, context)?;
+        let name = request.name.clone();
+        let key = FetchKey { store: store.to_owned(), instance: named.instance, request };
+        let fetch = match run.fetch(&key) {
+            Some(fetch) => fetch,
+            None => run.remember(key.clone(), self.start(key, &named, context)),
+        };
+        let found = within(context, fetch).await.map_err(|error| self.locate(error, store, &name))?;
+        found.ok_or_else(|| {
+            SecretError::new(
+                Class::SecretAbsent,
+                format!("store `{store}` has no secret `{name}`"),
+            )
+        })
+    }
+
+    /// Reads all secrets that policy allows.
+    pub(crate) async fn bulk(
+        &self,
+        store: &str,
+        mut request: BulkRequest,
+        context: &Context,
+    ) -> Result<BTreeMap<String, Secret>, SecretError> {
+        let (store, named) = self.named(store)?;
+        request.namespace = self.granted_namespace(&named, &request.namespace, context)?;
+        self.door.calls.fetch_add(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        let answer = within(context, named.store.bulk(&request, context)).await;
+        self.observe(context, store, None, begin, answer.as_ref().err());
+        let mut secrets = answer.map_err(SecretError::from)?;
+        secrets.retain(|name, _| self.door.policy.decide(store, name) == Decision::Allow);
+        Ok(secrets)
+    }
+
+    /// Reads an environment variable.
+    fn variable(&self, name: &str) -> Result<SecretValue, SecretError> {
+        self.check_variable(name)?;
+        self.door.environment.get(name).ok_or_else(|| {
+            SecretError::new(
+                Class::SecretAbsent,
+                format!("environment variable `{}` is not set", printable(name)),
+            )
+        })
+    }
+
+    fn check_variable(&self, name: &str) -> Result<(), SecretError> {
+        if env::is_referable(name, &self.door.environment) {
+            return Ok(());
+        }
+        Err(SecretError::new(
+            Class::PolicyDenied,
+            format!("environment variable `{}` may not be referenced", printable(name)),
+        )
+        .with_hint("names that begin with `DAPR_`, `APP_API_TOKEN`, and names with a space are refused"))
+    }
+
+    /// The fetch of a secret, shared with whoever is waiting for the same one.
+    fn start(&self, key: FetchKey, named: &Arc<Named>, context: &Context) -> Fetch {
+        let mut inflight = self.door.inflight.lock().unwrap_or_else(PoisonError::into_inner);
+        inflight.retain(|_, fetch| fetch.upgrade().is_some());
+        if let Some(fetch) = inflight.get(&key).and_then(WeakShared::upgrade) {
+            return fetch;
+        }
+        let (secrets, named) = (self.clone(), Arc::clone(named));
+        // The fetch may outlive the caller that began it, so its deadline is not that caller's.
+        let mut context = context.clone();
+        context.deadline = None;
+        let FetchKey { store, request, .. } = key.clone();
+        let fetch = async move {
+            secrets.door.calls.fetch_add(1, Ordering::Relaxed);
+            let begin = Instant::now();
+            let answer = named.store.get(&request, &context).await;
+            secrets.observe(&context, &store, Some(&request.name), begin, answer.as_ref().err());
+            answer
+        };
+        let fetch = fetch.boxed().shared();
+        if let Some(weak) = fetch.downgrade() {
+            inflight.insert(key, weak);
+        }
+        fetch
+    }
+
+    fn observe(
+        &self,
+        context: &Context,
+        store: &str,
+        secret: Option<&str>,
+        begin: Instant,
+        failure: Option<&StoreError>,
+    ) {
+        let failure = failure.map(|error| error.class);
+        let elapsed = begin.elapsed();
+        tracing::debug!(store, secret, ?elapsed, failure = failure.map(Class::code), "fetched");
+        if let Some(observer) = &self.door.observer {
+            observer.fetched(context, &FetchEvent { store, secret, elapsed, failure });
+        }
+    }
+
+    fn named<'s>(&'s self, store: &'s str) -> Result<(&'s str, Arc<Named>), SecretError> {
+        let effective = self.effective_store(store);
+        if let Some(named) = read(&self.door.stores).get(effective) {
+            return Ok((effective, Arc::clone(named)));
+        }
+        if let Some(error) = read(&self.door.broken).get(effective) {
+            return Err(self.locate(error.clone(), effective, ""));
+        }
+        if effective.is_empty() {
+            return Err(SecretError::new(Class::StoreUnknown, "the reference names no secret store")
+                .with_hint("add `auth: {secretStore: NAME}` at the top level of the component"));
+        }
+        let names = self.names();
+        let hint = if names.is_empty() {
+            "there are no stores: declare one as a component, or give one with `--store`".to_owned()
+        } else {
+            suggest::among("stores", effective, names.iter().map(String::as_str))
+        };
+        Err(SecretError::new(
+            Class::StoreUnknown,
+            format!("there is no secret store `{}`", printable(effective)),
+        )
+        .with_hint(hint))
+    }
+
+    fn decide(&self, store: &str, secret: &str, context: &Context) -> Result<(), SecretError> {
+        match self.door.policy.decide(store, secret) {
+            Decision::Allow => Ok(()),
+            Decision::Deny(rule) => {
+                tracing::info!(store, secret, "denied by policy");
+                if let Some(observer) = &self.door.observer {
+                    observer.denied(context, &DenyEvent { store, secret });
+                }
+                Err(SecretError::new(
+                    Class::PolicyDenied,
+                    format!("access denied by policy to get `{}` from `{store}`", printable(secret)),
+                )
+                .with_hint(rule.remedy(store, &printable(secret))))
+            }
+        }
+    }
+
+    /// The namespace that the store is told. A document's own is a name that it gave itself, so it
+    /// counts only where the context or the builder says it, too.
+    fn granted_namespace(
+        &self,
+        named: &Named,
+        namespace: &str,
+        context: &Context,
+    ) -> Result<String, SecretError> {
+        if !named.store.is_namespaced() {
+            return Ok(String::new());
+        }
+        if namespace.is_empty() {
+            return Ok(context.namespace.clone().unwrap_or_default());
+        }
+        let granted = context.namespace.as_deref() == Some(namespace)
+            || self.door.namespaces.as_ref().is_none_or(|granted| granted.contains(namespace));
+        if granted {
+            return Ok(namespace.to_owned());
+        }
+        Err(SecretError::new(
+            Class::PolicyDenied,
+            format!("namespace `{}` is not granted to this document", printable(namespace)),
+        )
+        .with_hint("name the namespace in the context, or grant it with the builder"))
+    }
+
+    fn locate(&self, error: StoreError, store: &str, secret: &str) -> SecretError {
+        let StoreError { class, message, hint } = error;
+        let place = if secret.is_empty() {
+            format!("store `{store}`")
+        } else {
+            format!("secret `{}` of store `{store}`", printable(secret))
+        };
+        SecretError::new(class, format!("{place}: {message}")).with_hint(hint)
+    }
+}
+
+/// What one run has fetched: each secret once, however many references name it.
+#[derive(Default)]
+pub(crate) struct Run {
+    fetches: Mutex<HashMap<FetchKey, Fetch>>,
+    hits: AtomicU64,
+}
+
+impl Run {
+    /// How often a fetch served another request.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    fn fetch(&self, key: &FetchKey) -> Option<Fetch> {
+        let fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetch = fetches.get(key).cloned()?;
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(fetch)
+    }
+
+    fn remember(&self, key: FetchKey, fetch: Fetch) -> Fetch {
+        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        fetches.entry(key).or_insert(fetch).clone()
+    }
+}
+
+/// Waits until the context's deadline, and no longer.
+async fn within<T>(
+    context: &Context,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let Some(deadline) = context.deadline else {
+        return work.await;
+    };
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(StoreError::new(Class::Internal, "a deadline needs a tokio runtime"));
+    }
+    match tokio::time::timeout_at(deadline, work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StoreError::new(Class::TimedOut, "there was no answer before the deadline")),
+    }
+}
+
+fn absent_key(secret: &str, key: &str, found: &Secret) -> SecretError {
+    const MOST: usize = 20;
+    let keys: Vec<String> = found.keys().take(MOST).map(printable).collect();
+    let hint = suggest::among("keys", key, keys.iter().map(String::as_str));
+    let mut error = SecretError::new(
+        Class::KeyAbsent,
+        format!("secret `{}` has no key `{}`", printable(secret), printable(key)),
+    )
+    .with_hint(hint);
+    error.keys = keys;
+    error
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

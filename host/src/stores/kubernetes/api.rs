@@ -1,0 +1,197 @@
+//! Asks the API server, with patience.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Resource as _;
+use kube::api::{GetParams, ListParams, Request};
+use kube::client::Body;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use zeroize::Zeroizing;
+
+use super::failure::{self, Again, Failure};
+use super::link::{Link, Links};
+use super::question::Question;
+use crate::context::Context;
+use crate::stores::{StoreConfig, StoreError};
+
+/// How often one thing is asked for.
+const ATTEMPTS: u32 = 4;
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// How long a call may take that names no deadline.
+const CALL: Duration = Duration::from_secs(30);
+/// The first pause between attempts; each is twice as long as the one before it.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause, unless the server asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How many requests are under way at a time. Each takes a connection of its own.
+const AT_ONCE: usize = 16;
+/// How many secrets a page of a list holds.
+const PAGE: u32 = 500;
+/// The largest answer: a Secret holds at most 1 MiB, a page of them is seldom full of such.
+const LARGEST_SECRET: usize = 8 << 20;
+const LARGEST_PAGE: usize = 256 << 20;
+
+/// A way to an API server.
+pub(super) struct Api {
+    links: Links,
+    permits: Semaphore,
+}
+
+/// What the API server says.
+pub(super) enum Answer {
+    /// The object, in JSON.
+    Found(Zeroizing<Vec<u8>>),
+    /// There is no such thing, or there no longer is.
+    Absent,
+}
+
+/// When a call ends.
+pub(super) fn until(context: &Context) -> Instant {
+    let until = Instant::now() + CALL;
+    context
+        .deadline
+        .map_or(until, |deadline| deadline.min(until))
+}
+
+impl Api {
+    pub(super) fn of_client(client: kube::Client) -> Self {
+        Self {
+            links: Links::of_client(client),
+            permits: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    pub(super) fn of_settings(settings: StoreConfig) -> Self {
+        Self {
+            links: Links::of_settings(settings),
+            permits: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    /// Asks until there is an answer, or nothing more can help.
+    pub(super) async fn ask(
+        &self,
+        question: Question<'_>,
+        until: Instant,
+    ) -> Result<Answer, StoreError> {
+        timeout_at(until, self.ask_patiently(question, until))
+            .await
+            .unwrap_or_else(|_| Err(failure::late(question)))
+    }
+
+    async fn ask_patiently(
+        &self,
+        question: Question<'_>,
+        until: Instant,
+    ) -> Result<Answer, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let link = self.links.link().await?;
+            let failure = match self.ask_once(&link, question).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if failure.suspects_link {
+                self.links.forget(&link).await;
+            }
+            let pause = match failure.again {
+                Again::After(least) if attempt < ATTEMPTS => pause(attempt).max(least),
+                _ => return Err(failure.error),
+            };
+            // What happened tells more than that time ran out while waiting for nothing.
+            if Instant::now() + pause >= until {
+                return Err(failure.error);
+            }
+            tracing::debug!(class = %failure.error.class, attempt, ?pause, "asking again");
+            sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn ask_once(&self, link: &Link, question: Question<'_>) -> Result<Answer, Failure> {
+        // It is never closed; without a permit the request is one too many, and no more.
+        let _permit = self.permits.acquire().await.ok();
+        timeout(ATTEMPT, exchange(link, question))
+            .await
+            .unwrap_or_else(|_| Err(Failure::of_silence(&link.server)))
+    }
+}
+
+/// One request and its answer. kube's own functions for it write the body to the log when they
+/// cannot read it, so here it is read by hand.
+async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure> {
+    let path = Request::new(Secret::url_path(&(), Some(question.namespace())));
+    let request = match question {
+        Question::Get { name, .. } => path.get(name, &GetParams::default()),
+        Question::List { next: None, .. } => path.list(&ListParams::default().limit(PAGE)),
+        Question::List {
+            next: Some(token), ..
+        } => path.list(&ListParams::default().limit(PAGE).continue_token(token)),
+    };
+    let request = request
+        .map_err(|_| Failure::of_request(question))?
+        .map(Body::from);
+    let response = link.client.send(request).await;
+    let response = response.map_err(|error| Failure::of_connection(&error, &link.server))?;
+
+    let headers = response.headers();
+    let number = |header| headers.get(header)?.to_str().ok()?.parse::<u64>().ok();
+    let largest = match (response.status().as_u16(), question) {
+        (200, Question::Get { .. }) => LARGEST_SECRET,
+        (200, Question::List { .. }) => LARGEST_PAGE,
+        (404, Question::Get { .. }) | (410, Question::List { next: Some(_), .. }) => {
+            return Ok(Answer::Absent);
+        }
+        (status, _) => {
+            let retry_after = number("retry-after").map(Duration::from_secs);
+            return Err(Failure::of_status(status, retry_after, question));
+        }
+    };
+    let length = number("content-length").and_then(|length| usize::try_from(length).ok());
+    let whole = collect(response.into_body(), length.unwrap_or_default(), largest).await;
+    match whole.map_err(|error| Failure::of_connection(&error, &link.server))? {
+        Some(whole) => Ok(Answer::Found(whole)),
+        None => Err(Failure::of_size(question)),
+    }
+}
+
+/// The whole of a body; `None` where it is too large. It is wiped when dropped, and no copy is left
+/// behind in memory but for the parts that HTTP and TLS had.
+async fn collect(
+    mut body: Body,
+    length: usize,
+    largest: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, kube::Error> {
+    let mut whole = Zeroizing::new(Vec::with_capacity(length.min(largest)));
+    while let Some(frame) = body.frame().await {
+        let Ok(part) = frame?.into_data() else {
+            continue;
+        };
+        let length = whole.len() + part.len();
+        if length > largest {
+            return Ok(None);
+        }
+        if length > whole.capacity() {
+            // A vector that grows by itself does not wipe its former place.
+            let mut larger = Zeroizing::new(Vec::with_capacity(length.max(2 * whole.capacity())));
+            larger.extend_from_slice(&whole);
+            whole = larger;
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(Some(whole))
+}
+
+/// The pause after an attempt: half of it fixed, half by chance, so that those who failed together
+/// do not come back together.
+fn pause(attempt: u32) -> Duration {
+    let whole = PAUSE.saturating_mul(1 << (attempt - 1)).min(LONGEST_PAUSE);
+    // The standard library's seeds of hash maps are its only source of chance.
+    let chance = RandomState::new().hash_one(attempt) % 1000;
+    whole / 2 + whole / 2 * u32::try_from(chance).unwrap_or_default() / 1000
+}

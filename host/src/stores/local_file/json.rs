@@ -1,0 +1,325 @@
+//! JSON by the rules of Go's `encoding/json`, with which Dapr reads a file of secrets.
+//!
+//! It is read here and not by `serde_json`, which refuses what Go accepts (bytes that are not
+//! UTF-8, lone surrogates, more than 128 levels), keeps no number as it is written, and leaves
+//! unwiped copies of values behind.
+
+use zeroize::Zeroizing;
+
+use super::flattener::{Container, Flattener};
+use super::scalar::ScalarText;
+use super::source::Source;
+use super::{LocalFileOptions, Secrets};
+use crate::secret::SecretValue;
+use crate::stores::StoreError;
+
+/// How many containers may be open at once, as in Go.
+const MAX_DEPTH: usize = 10_000;
+
+/// The secrets of a JSON object; none for `null`.
+pub(super) fn read(source: &Source, options: &LocalFileOptions) -> Result<Secrets, StoreError> {
+    let mut reader = Reader {
+        bytes: source.bytes(),
+        at: 0,
+        scalars: options.scalars,
+        flattener: Flattener::new(options),
+    };
+    match reader.document() {
+        Ok(()) => reader.flattener.finish(source),
+        Err(fault) => Err(source
+            .error_at(reader.at, format_args!("is not valid JSON: {fault}"))
+            .with_hint(hint(source))),
+    }
+}
+
+/// What is wrong at the place where the reader stands.
+type Fault = &'static str;
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    scalars: ScalarText,
+    flattener: Flattener<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn document(&mut self) -> Result<(), Fault> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'{') => self.object()?,
+            Some(b'n') => self.literal("null")?,
+            _ => return Err("an object belongs here, with a secret for each key"),
+        }
+        self.skip_space();
+        if self.at == self.bytes.len() { Ok(()) } else { Err("nothing may follow the object") }
+    }
+
+    /// The object at the root. There is no recursion, so that depth costs no stack.
+    fn object(&mut self) -> Result<(), Fault> {
+        loop {
+            let is_complete = self.value()?;
+            if is_complete && !self.proceed()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A value, or the beginning of a container up to its first value: then it is not complete.
+    fn value(&mut self) -> Result<bool, Fault> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'{') => return self.begin(Container::Object),
+            Some(b'[') => return self.begin(Container::Array),
+            Some(b'"') => {
+                let text = self.text()?;
+                self.flattener.text(SecretValue::new(text.as_bytes()));
+            }
+            Some(b'-' | b'0'..=b'9') => {
+                let number = self.number()?;
+                self.flattener.scalar(Some(number));
+            }
+            Some(b't') => self.boolean("true", true)?,
+            Some(b'f') => self.boolean("false", false)?,
+            Some(b'n') => {
+                self.literal("null")?;
+                self.flattener.scalar(self.scalars.null());
+            }
+            _ => return Err("a value belongs here"),
+        }
+        Ok(true)
+    }
+
+    fn begin(&mut self, container: Container) -> Result<bool, Fault> {
+        if self.flattener.depth() >= MAX_DEPTH {
+            return Err("more than 10000 levels are open");
+        }
+        self.at += 1;
+        self.skip_space();
+        match container {
+            Container::Object => self.flattener.begin_object(),
+            Container::Array => self.flattener.begin_array(),
+        }
+        if self.peek() == Some(closing(container)) {
+            self.end();
+            return Ok(true);
+        }
+        if container == Container::Object {
+            self.key()?;
+        }
+        Ok(false)
+    }
+
+    fn end(&mut self) {
+        self.at += 1;
+        self.flattener.end();
+    }
+
+    /// Goes from the end of a value to where the next one begins; false where there is none.
+    fn proceed(&mut self) -> Result<bool, Fault> {
+        while let Some(container) = self.flattener.container() {
+            self.skip_space();
+            match (container, self.peek()) {
+                (Container::Object, Some(b',')) => {
+                    self.at += 1;
+                    self.skip_space();
+                    self.key()?;
+                    return Ok(true);
+                }
+                (Container::Array, Some(b',')) => {
+                    self.at += 1;
+                    return Ok(true);
+                }
+                (_, next) if next == Some(closing(container)) => self.end(),
+                (Container::Object, _) => return Err("`,` or `}` belongs here"),
+                (Container::Array, _) => return Err("`,` or `]` belongs here"),
+            }
+        }
+        Ok(false)
+    }
+
+    fn key(&mut self) -> Result<(), Fault> {
+        if self.peek() != Some(b'"') {
+            return Err("a key in double quotes belongs here");
+        }
+        let name = self.text()?;
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return Err("`:` belongs here");
+        }
+        self.at += 1;
+        self.flattener.key(name.to_string());
+        Ok(())
+    }
+
+    fn boolean(&mut self, literal: &'static str, value: bool) -> Result<(), Fault> {
+        self.literal(literal)?;
+        self.flattener.scalar(Some(self.scalars.boolean(value)));
+        Ok(())
+    }
+
+    fn literal(&mut self, literal: &'static str) -> Result<(), Fault> {
+        if !self.rest().starts_with(literal.as_bytes()) {
+            return Err("a value belongs here");
+        }
+        self.at += literal.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<SecretValue, Fault> {
+        let start = self.at;
+        self.skip(b"-");
+        if !self.skip(b"0") {
+            self.digits()?;
+        }
+        if self.skip(b".") {
+            self.digits()?;
+        }
+        if self.skip(b"eE") {
+            self.skip(b"+-");
+            self.digits()?;
+        }
+        let text = self.bytes.get(start..self.at).unwrap_or_default();
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let number = text.parse().unwrap_or(f64::INFINITY);
+        if number.is_infinite() {
+            self.at = start;
+            return Err("the number is too large");
+        }
+        Ok(self.scalars.number(text, number))
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { Err("a digit belongs here") } else { Ok(()) }
+    }
+
+    /// A text in double quotes.
+    fn text(&mut self) -> Result<Zeroizing<String>, Fault> {
+        self.at += 1;
+        let raw = self.raw_text()?;
+        // Nothing becomes longer than a bad byte, of which three are made: the buffer never grows.
+        let mut text = Zeroizing::new(String::with_capacity(raw.len() * 3));
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
+            let (plain, escaped) = rest.split_at(plain);
+            push_lossy(&mut text, plain);
+            rest = push_escape(&mut text, escaped).ok_or_else(|| {
+                self.at += raw.len() - escaped.len();
+                "no escape of JSON"
+            })?;
+        }
+        self.at += raw.len() + 1;
+        Ok(text)
+    }
+
+    /// What stands from here to the closing quote.
+    fn raw_text(&mut self) -> Result<&'a [u8], Fault> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let mut bytes = rest.iter().enumerate();
+        while let Some((length, byte)) = bytes.next() {
+            match byte {
+                b'"' => return Ok(rest.get(..length).unwrap_or_default()),
+                b'\\' => {
+                    bytes.next();
+                }
+                0..0x20 => {
+                    self.at += length;
+                    return Err("a control character belongs in an escape");
+                }
+                _ => {}
+            }
+        }
+        self.at = self.bytes.len();
+        Err("a closing quote is missing")
+    }
+
+    fn skip_space(&mut self) {
+        while self.skip(b" \t\r\n") {}
+    }
+
+    /// Goes on where one of these bytes comes next.
+    fn skip(&mut self, bytes: &[u8]) -> bool {
+        let found = self.peek().is_some_and(|byte| bytes.contains(&byte));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+}
+
+fn closing(container: Container) -> u8 {
+    match container {
+        Container::Object => b'}',
+        Container::Array => b']',
+    }
+}
+
+/// Adds bytes as text, with U+FFFD for each that is not UTF-8.
+fn push_lossy(text: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        // The standard library makes one of several bytes, Go one of each.
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+}
+
+/// Adds what the escape at the beginning of some bytes stands for, and gives back what follows it.
+/// Nothing at all is also well.
+fn push_escape<'a>(text: &mut String, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (escaped, rest) = match bytes {
+        [] => return Some(bytes),
+        [_, b'u', rest @ ..] => return push_unicode(text, rest),
+        [_, byte @ (b'"' | b'\\' | b'/'), rest @ ..] => (char::from(*byte), rest),
+        [_, b'b', rest @ ..] => ('\u{8}', rest),
+        [_, b'f', rest @ ..] => ('\u{c}', rest),
+        [_, b'n', rest @ ..] => ('\n', rest),
+        [_, b'r', rest @ ..] => ('\r', rest),
+        [_, b't', rest @ ..] => ('\t', rest),
+        _ => return None,
+    };
+    text.push(escaped);
+    Some(rest)
+}
+
+/// The same after `\u`. A surrogate without its other half becomes U+FFFD.
+fn push_unicode<'a>(text: &mut String, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (first, rest) = code_unit(bytes)?;
+    let pair = rest.strip_prefix(br"\u").and_then(code_unit).and_then(|(second, rest)| {
+        let pair = char::decode_utf16([first, second]).next()?.ok()?;
+        (pair.len_utf16() == 2).then_some((pair, rest))
+    });
+    let single = char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let (decoded, rest) = pair.unwrap_or((single, rest));
+    text.push(decoded);
+    Some(rest)
+}
+
+/// Four hexadecimal digits.
+fn code_unit(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (digits, rest) = bytes.split_first_chunk::<4>()?;
+    let unit = digits.iter().try_fold(0, |unit, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(unit << 4 | digit)
+    })?;
+    Some((u16::try_from(unit).ok()?, rest))
+}
+
+/// What may be at fault with a file that is not JSON.
+fn hint(source: &Source) -> &'static str {
+    let bytes = source.bytes();
+    if source.path().extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("json")) {
+        "the file's extension decides how it is read: `.json`, `.yaml`, `.toml`, `.env`, or JSON"
+    } else if bytes.starts_with(b"\xEF\xBB\xBF") || bytes.starts_with(b"\xFF\xFE") {
+        "save the file as UTF-8 without a byte order mark"
+    } else {
+        ""
+    }
+}
