@@ -12,11 +12,12 @@ use crate::component::Component;
 use crate::error::{Class, SecretError};
 use crate::finish;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Answers, Budget, Guest, GuestError, Instance, Placed, Slot, wanted};
+use crate::guest::{Answers, Budget, Guest, GuestError, Instance, Placed, Slot, requested};
 use crate::problem::{Place, Problem, Severity, printable};
+use crate::request::Request;
 use crate::resolver::{AnswerMap, origin};
 use crate::secret::SecretValue;
-use crate::secrets::{Secrets, Wanted};
+use crate::secrets::Secrets;
 
 /// A batch ends with this many documents or bytes, whichever comes first.
 const MOST_DOCUMENTS: usize = 256;
@@ -32,7 +33,7 @@ pub(crate) struct Batch {
     /// The components, in the order of the documents.
     pub(crate) components: Vec<Component>,
     /// What their items ask for.
-    pub(crate) requests: Vec<Wanted>,
+    pub(crate) requests: Vec<Request>,
     /// The configurations among them.
     pub(crate) configurations: Vec<wit::Configuration>,
     /// What is wrong with the documents.
@@ -40,7 +41,9 @@ pub(crate) struct Batch {
 }
 
 /// Makes batches of documents, in their order.
-pub(crate) fn batches(documents: Vec<(Arc<str>, wit::Document)>) -> Vec<Vec<(Arc<str>, wit::Document)>> {
+pub(crate) fn batches(
+    documents: Vec<(Arc<str>, wit::Document)>,
+) -> Vec<Vec<(Arc<str>, wit::Document)>> {
     let mut batches = Vec::new();
     let mut batch = Vec::new();
     let mut bytes = 0;
@@ -67,21 +70,36 @@ pub(crate) async fn parse(
     budget: &Budget,
 ) -> Vec<Batch> {
     let (guest, shared) = (guest.clone(), budget.clone());
-    let work = move |batch: Vec<(Arc<str>, wit::Document)>| match Batch::parse(&guest, batch, &shared) {
-        Ok(batch) => vec![batch],
-        Err((batch, GuestError::Cancelled)) => vec![Batch::refused(batch, GuestError::Cancelled)],
-        Err((batch, error)) if batch.len() == 1 => vec![Batch::refused(batch, error)],
-        Err((batch, _)) => batch
-            .into_iter()
-            .map(|document| parse_one(&guest, document, &shared))
-            .collect(),
-    };
-    let bytes = batches.iter().flatten().map(|(_, document)| document.text.len()).sum();
-    each(batches, bytes, &budget.cancelled, work).await.into_iter().flatten().collect()
+    let work =
+        move |batch: Vec<(Arc<str>, wit::Document)>| match Batch::parse(&guest, batch, &shared) {
+            Ok(batch) => vec![batch],
+            Err((batch, GuestError::Cancelled)) => {
+                vec![Batch::refused(batch, GuestError::Cancelled)]
+            }
+            Err((batch, error)) if batch.len() == 1 => vec![Batch::refused(batch, error)],
+            Err((batch, _)) => batch
+                .into_iter()
+                .map(|document| parse_one(&guest, document, &shared))
+                .collect(),
+        };
+    let bytes = batches
+        .iter()
+        .flatten()
+        .map(|(_, document)| document.text.len())
+        .sum();
+    each(batches, bytes, &budget.cancelled, work)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Parses one document on this thread.
-pub(crate) fn parse_one(guest: &Guest, document: (Arc<str>, wit::Document), budget: &Budget) -> Batch {
+pub(crate) fn parse_one(
+    guest: &Guest,
+    document: (Arc<str>, wit::Document),
+    budget: &Budget,
+) -> Batch {
     Batch::parse(guest, vec![document], budget)
         .unwrap_or_else(|(batch, error)| Batch::refused(batch, error))
 }
@@ -97,8 +115,11 @@ pub(crate) struct Placement {
 
 impl Placement {
     fn add(&mut self, placed: Vec<Placed>) {
-        self.placed
-            .extend(placed.into_iter().map(|place| ((place.component, place.item), place.slots)));
+        self.placed.extend(
+            placed
+                .into_iter()
+                .map(|place| ((place.component, place.item), place.slots)),
+        );
     }
 
     /// The values of a component's items that hold a reference.
@@ -106,7 +127,7 @@ impl Placement {
         &mut self,
         index: u32,
         component: &Component,
-        requests: &[Wanted],
+        requests: &[Request],
         answers: &AnswerMap,
         secrets: &Secrets,
     ) -> finish::Answers {
@@ -128,7 +149,7 @@ impl Placement {
 /// Joins the parts of a value. Read here because the parts become one value.
 fn join(
     slots: &[Slot],
-    requests: &[Wanted],
+    requests: &[Request],
     answers: &AnswerMap,
 ) -> Result<SecretValue, SecretError> {
     let answer = |request: usize| {
@@ -153,7 +174,10 @@ fn join(
 }
 
 fn left_out() -> SecretError {
-    SecretError::new(Class::Internal, "the guest gave no value for this reference")
+    SecretError::new(
+        Class::Internal,
+        "the guest gave no value for this reference",
+    )
 }
 
 /// Lets the guest place answers: for each batch the indices of its components, and the answers.
@@ -185,18 +209,30 @@ impl Batch {
                 .into_iter()
                 .map(|component| Component::from_guest(component, &names))
                 .collect();
-            let problems: Option<Vec<_>> =
-                parsed.problems.into_iter().map(|problem| problem_of(problem, &names)).collect();
-            let requests: Vec<_> = parsed.requests.iter().map(wanted).collect();
+            let problems: Option<Vec<_>> = parsed
+                .problems
+                .into_iter()
+                .map(|problem| problem_of(problem, &names))
+                .collect();
+            let requests: Vec<_> = parsed.requests.iter().map(requested).collect();
             let (Some(components), Some(problems)) = (components, problems) else {
                 return Err(GuestError::Failed);
             };
             // Guest-controlled: an item whose request does not exist would be taken for a literal.
             let requested = components.iter().flat_map(|component| &component.items);
-            if requested.filter_map(|item| item.request).any(|request| request >= requests.len()) {
+            if requested
+                .filter_map(|item| item.request)
+                .any(|request| request >= requests.len())
+            {
                 return Err(GuestError::Failed);
             }
-            Ok((instance, components, problems, requests, parsed.configurations))
+            Ok((
+                instance,
+                components,
+                problems,
+                requests,
+                parsed.configurations,
+            ))
         });
         match parsed {
             Ok((instance, components, problems, requests, configurations)) => Ok(Self {
@@ -214,7 +250,10 @@ impl Batch {
     /// A batch of which nothing could be loaded.
     fn refused(batch: Vec<(Arc<str>, wit::Document)>, error: GuestError) -> Self {
         let (names, documents): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let problems = names.iter().map(|name| failed(Place::new(name, 1, 1), error)).collect();
+        let problems = names
+            .iter()
+            .map(|name| failed(Place::new(name, 1, 1), error))
+            .collect();
         Self {
             documents,
             instance: None,
@@ -269,7 +308,7 @@ impl Batch {
         // Guest-controlled: each place must be one that was asked for, and each only once.
         let mut seen = BTreeSet::new();
         let valid = placed.iter().all(|place| {
-            indices.contains(&place.component)
+            indices.binary_search(&place.component).is_ok()
                 && self
                     .component(place.component)
                     .and_then(|component| component.items.get(place.item))
@@ -288,7 +327,7 @@ impl Batch {
     }
 
     /// What a component of this batch asks for.
-    pub(crate) fn wanted(&self, component: &Component) -> impl Iterator<Item = &Wanted> {
+    pub(crate) fn wanted(&self, component: &Component) -> impl Iterator<Item = &Request> {
         let requests = component.items.iter().filter_map(|item| item.request);
         requests.filter_map(|request| self.requests.get(request))
     }
@@ -302,29 +341,34 @@ impl Batch {
         indices.iter().filter(asks).copied().collect()
     }
 
-    /// What the guest may be answered with: those of the answers that this batch asks for.
+    /// What the guest is answered with: for each request of this batch, in their order.
     pub(crate) fn answers(&self, answers: &AnswerMap, most_handles: usize) -> Answers {
-        let mut known = Answers::new(most_handles);
-        for (place, wanted) in self.requests.iter().enumerate() {
-            if let Some(answer) = answers.get(wanted) {
-                known.add(wanted.clone(), place, answer.as_ref().err());
-            }
-        }
-        known
+        let answer = |request: &Request| {
+            let answer = answers.get(request).cloned();
+            (request.clone(), answer.unwrap_or_else(|| Err(left_out())))
+        };
+        Answers::new(self.requests.iter().map(answer), most_handles)
     }
 
     fn bytes(&self) -> usize {
-        self.documents.iter().map(|document| document.text.len()).sum()
+        self.documents
+            .iter()
+            .map(|document| document.text.len())
+            .sum()
     }
 }
 
 /// The problem for a document at which the guest failed.
 pub(crate) fn failed(place: Place, error: GuestError) -> Problem {
     let (class, hint) = match error {
-        GuestError::Limit("memory") => {
-            (Class::DocumentLimit, "make the document smaller, or raise the limit")
-        }
-        GuestError::Limit(_) => (Class::DocumentLimit, "split the document, or raise the limit"),
+        GuestError::Limit("memory") => (
+            Class::DocumentLimit,
+            "make the document smaller, or raise the limit",
+        ),
+        GuestError::Limit(_) => (
+            Class::DocumentLimit,
+            "split the document, or raise the limit",
+        ),
         GuestError::Cancelled => (Class::TimedOut, ""),
         GuestError::Failed | GuestError::Unusable => (
             Class::Internal,
@@ -353,7 +397,11 @@ fn problem_of(problem: wit::Problem, names: &[Arc<str>]) -> Option<Problem> {
             wit::Severity::Error => Severity::Error,
             wit::Severity::Warning => Severity::Warning,
         },
-        place: Some(Place::new(name, problem.position.line, problem.position.column)),
+        place: Some(Place::new(
+            name,
+            problem.position.line,
+            problem.position.column,
+        )),
         // Guest-controlled text.
         message: printable(&problem.message),
         hint: printable(&problem.hint),
@@ -373,19 +421,28 @@ async fn each<T: Send + 'static, R: Send + 'static>(
         return items.into_iter().map(work).collect();
     }
     let count = items.len();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(count);
-    let queue = Arc::new(Mutex::new(items.into_iter().enumerate().collect::<VecDeque<_>>()));
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(count);
+    let queue = Arc::new(Mutex::new(
+        items.into_iter().enumerate().collect::<VecDeque<_>>(),
+    ));
     let work = Arc::new(work);
-    let mut cancel = CancelOnDrop { flag: Arc::clone(cancelled), armed: true };
+    let mut cancel = CancelOnDrop {
+        flag: Arc::clone(cancelled),
+        armed: true,
+    };
     let mut results: Vec<(usize, R)> = Vec::with_capacity(count);
     let mut waiting = Vec::with_capacity(threads);
     for _ in 0..threads {
         let (sender, receiver) = oneshot::channel();
         let (queue, work) = (Arc::clone(&queue), Arc::clone(&work));
-        let spawned = thread::Builder::new().name("keyref-guest".to_owned()).spawn(move || {
-            // Whoever waits may be gone by now.
-            drop(sender.send(drain(&queue, work.as_ref())));
-        });
+        let spawned = thread::Builder::new()
+            .name("keyref-guest".to_owned())
+            .spawn(move || {
+                // Whoever waits may be gone by now.
+                drop(sender.send(drain(&queue, work.as_ref())));
+            });
         if spawned.is_ok() {
             waiting.push(receiver);
         }
@@ -404,7 +461,10 @@ async fn each<T: Send + 'static, R: Send + 'static>(
 fn drain<T, R>(queue: &Mutex<VecDeque<(usize, T)>>, work: &impl Fn(T) -> R) -> Vec<(usize, R)> {
     let mut results = Vec::new();
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
         match next {
             Some((index, item)) => results.push((index, work(item))),
             None => return results,

@@ -138,8 +138,14 @@ impl ResolverBuilder {
             None => Guest::embedded()?,
         };
         let environment = self.environment.unwrap_or_else(Environment::none);
-        let configured = config::read(&guest, self.configurations, &environment, self.mode, &self.limits)
-            .map_err(BuildError::Configuration)?;
+        let configured = config::read(
+            &guest,
+            self.configurations,
+            &environment,
+            self.mode,
+            &self.limits,
+        )
+        .map_err(BuildError::Configuration)?;
         let secrets = Secrets::new(Setup {
             policy: configured.unwrap_or(self.policy),
             environment,

@@ -140,7 +140,9 @@ impl Component {
                 wit::ItemPlace::ClientTls => ItemPlace::ClientTls,
             },
             value: item.value,
-            secret_key_ref: item.secret_key_ref.map(|reference| (reference.name, reference.key)),
+            secret_key_ref: item
+                .secret_key_ref
+                .map(|reference| (reference.name, reference.key)),
             env_ref: item.env_ref,
             position: place(item.position),
             request: item.request.map(|request| request as usize),
@@ -225,6 +227,8 @@ pub struct ResolvedComponent {
 impl ResolvedComponent {
     /// A property by its name.
     pub fn property(&self, name: &str) -> Option<&Property> {
-        self.properties.iter().find(|property| property.name == name)
+        self.properties
+            .iter()
+            .find(|property| property.name == name)
     }
 }

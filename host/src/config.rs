@@ -37,22 +37,44 @@ fn scopes_of(
 ) -> Result<Option<Policy>, Vec<Problem>> {
     let Document { name, text } = document;
     if text.len() > limits.document_bytes {
-        let message = format!("the configuration has more than {} bytes", limits.document_bytes);
-        return Err(vec![problem(Class::DocumentLimit, Place::new(&name, 1, 1), message, "")]);
+        let message = format!(
+            "the configuration has more than {} bytes",
+            limits.document_bytes
+        );
+        return Err(vec![problem(
+            Class::DocumentLimit,
+            Place::new(&name, 1, 1),
+            message,
+            "",
+        )]);
     }
     let text = expand(&name, text, environment, mode)?;
     let kind = wit::DocumentKind::Configuration;
-    let document = wit::Document { name: String::new(), kind, text };
+    let document = wit::Document {
+        name: String::new(),
+        kind,
+        text,
+    };
     let budget = Budget::of(limits);
     let batch = batch::parse_one(guest, (Arc::clone(&name), document), &budget);
-    let errors = batch.problems.iter().any(|problem| problem.severity == Severity::Error);
+    let errors = batch
+        .problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error);
     if errors {
         return Err(batch.problems);
     }
-    let Some(scopes) = batch.configurations.into_iter().find_map(|found| found.scopes) else {
+    let Some(scopes) = batch
+        .configurations
+        .into_iter()
+        .find_map(|found| found.scopes)
+    else {
         return Ok(None);
     };
-    scopes.into_iter().try_fold(Policy::open(), |policy, scope| add(policy, scope, &name)).map(Some)
+    scopes
+        .into_iter()
+        .try_fold(Policy::open(), |policy, scope| add(policy, scope, &name))
+        .map(Some)
 }
 
 fn add(policy: Policy, scope: wit::SecretsScope, name: &Arc<str>) -> Result<Policy, Vec<Problem>> {
@@ -69,7 +91,10 @@ fn add(policy: Policy, scope: wit::SecretsScope, name: &Arc<str>) -> Result<Poli
         }
     };
     let entries = |entries: Vec<wit::ScopeEntry>| {
-        entries.into_iter().map(|entry| Entry::at(entry.name, place(entry.position))).collect()
+        entries
+            .into_iter()
+            .map(|entry| Entry::at(entry.name, place(entry.position)))
+            .collect()
     };
     let scope = SecretsScope {
         store: scope.store_name,
@@ -93,7 +118,12 @@ fn expand(
 ) -> Result<Vec<u8>, Vec<Problem>> {
     let Ok(text) = String::from_utf8(text) else {
         let message = "the text is not UTF-8".to_owned();
-        return Err(vec![problem(Class::DocumentSyntax, Place::new(name, 1, 1), message, "")]);
+        return Err(vec![problem(
+            Class::DocumentSyntax,
+            Place::new(name, 1, 1),
+            message,
+            "",
+        )]);
     };
     let mut out = String::with_capacity(text.len());
     let mut problems = Vec::new();
@@ -118,7 +148,11 @@ fn expand(
         rest = after;
     }
     out.push_str(rest);
-    if problems.is_empty() { Ok(out.into_bytes()) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(out.into_bytes())
+    } else {
+        Err(problems)
+    }
 }
 
 /// The name after a `$`, and what follows it; nothing where none follows.
@@ -134,13 +168,23 @@ fn variable(after: &str) -> Option<(&str, &str)> {
             .find(|character: char| !character.is_ascii_alphanumeric() && character != '_')
             .unwrap_or(after.len()),
     };
-    if end == 0 { None } else { after.split_at_checked(end) }
+    if end == 0 {
+        None
+    } else {
+        after.split_at_checked(end)
+    }
 }
 
 fn place_of(name: &Arc<str>, text: &str, offset: usize) -> Place {
     let before = text.get(..offset).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
     Place::new(
         name,
         u32::try_from(line).unwrap_or(u32::MAX),
@@ -169,14 +213,22 @@ mod tests {
 
     fn expanded(text: &str, mode: Mode) -> Result<String, usize> {
         let environment = Environment::of([("A", "x"), ("B_1", "y")]);
-        expand(&Arc::from("c.yaml"), text.as_bytes().to_vec(), &environment, mode)
-            .map(|text| String::from_utf8(text).unwrap())
-            .map_err(|problems| problems.len())
+        expand(
+            &Arc::from("c.yaml"),
+            text.as_bytes().to_vec(),
+            &environment,
+            mode,
+        )
+        .map(|text| String::from_utf8(text).unwrap())
+        .map_err(|problems| problems.len())
     }
 
     #[test]
     fn variables_are_filled_in() {
-        assert_eq!(expanded("$A-${B_1}.$A", Mode::Strict).as_deref(), Ok("x-y.x"));
+        assert_eq!(
+            expanded("$A-${B_1}.$A", Mode::Strict).as_deref(),
+            Ok("x-y.x")
+        );
         assert_eq!(expanded("a $ b", Mode::Strict).as_deref(), Ok("a $ b"));
     }
 

@@ -10,9 +10,10 @@ use crate::context::Context;
 use crate::error::Class;
 use crate::finish::{self, Finished};
 use crate::problem::{Place, Problem, Severity, Subject, printable};
+use crate::request::Request;
 use crate::resolver::{Loaded, Mode, Resolver, fetch_all};
 use crate::secret::Secret;
-use crate::secrets::{Run, Secrets, Wanted};
+use crate::secrets::{Run, Secrets};
 use crate::stores::{
     self, BulkRequest, Grants, SecretRequest, SecretStore, StoreConfig, StoreError,
 };
@@ -63,7 +64,10 @@ fn pending(loaded: &Loaded, secrets: &Secrets) -> Vec<(usize, u32)> {
     let mut places = Vec::new();
     for (batch, selected) in loaded.selected.iter().enumerate() {
         for &index in selected {
-            let component = loaded.batches.get(batch).and_then(|batch| batch.component(index));
+            let component = loaded
+                .batches
+                .get(batch)
+                .and_then(|batch| batch.component(index));
             if component.is_some_and(|component| {
                 component.is_secret_store() && !secrets.contains(&component.name)
             }) {
@@ -83,8 +87,8 @@ fn needs(
     let batch = loaded.batches.get(batch)?;
     let component = batch.component(index)?;
     let stores = batch.wanted(component).filter_map(|wanted| match wanted {
-        Wanted::Key { store, .. } => Some(secrets.effective_store(store).to_owned()),
-        Wanted::Variable(_) => None,
+        Request::Key { store, .. } => Some(secrets.effective_store(store).to_owned()),
+        Request::Variable(_) => None,
     });
     Some((component.name.clone(), stores.collect()))
 }
@@ -99,13 +103,24 @@ async fn open_one(
     run: &Run,
 ) {
     let inner = resolver.inner();
-    let Some(batch) = loaded.batches.get_mut(batch_index) else { return };
-    let Some(component) = batch.component(index).cloned() else { return };
+    let Some(batch) = loaded.batches.get_mut(batch_index) else {
+        return;
+    };
+    let Some(component) = batch.component(index).cloned() else {
+        return;
+    };
     if let Err(error) = check_kind(&component, grants) {
-        refuse(resolver, &mut loaded.problems, &component, &component.type_position, error, secrets);
+        refuse(
+            resolver,
+            &mut loaded.problems,
+            &component,
+            &component.type_position,
+            error,
+            secrets,
+        );
         return;
     }
-    let wanted: BTreeSet<Wanted> = batch.wanted(&component).cloned().collect();
+    let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
     let answers = fetch_all(wanted, secrets, context, run, inner.limits.fetches).await;
     let indices = batch.with_requests(&[index]);
     let known = batch.answers(&answers, inner.limits.handles);
@@ -115,8 +130,14 @@ async fn open_one(
     let mut problems = Vec::new();
     let environment = secrets.environment();
     let place = component.position.clone();
-    let finished =
-        finish::finish(component.clone(), values, inner.mode, context, environment, &mut problems);
+    let finished = finish::finish(
+        component.clone(),
+        values,
+        inner.mode,
+        context,
+        environment,
+        &mut problems,
+    );
     let Finished::Resolved(resolved) = finished else {
         secrets.insert_broken(
             &component.name,
@@ -124,10 +145,24 @@ async fn open_one(
         );
         return;
     };
-    let config = config(&component, &resolved.properties, grants, secrets, context, inner.mode);
+    let config = config(
+        &component,
+        &resolved.properties,
+        grants,
+        secrets,
+        context,
+        inner.mode,
+    );
     match stores::open(&config) {
         Ok(store) => secrets.insert(&component.name, store),
-        Err(error) => refuse(resolver, &mut loaded.problems, &component, &place, error, secrets),
+        Err(error) => refuse(
+            resolver,
+            &mut loaded.problems,
+            &component,
+            &place,
+            error,
+            secrets,
+        ),
     }
 }
 
@@ -160,7 +195,10 @@ pub(crate) fn check_kind(component: &Component, grants: &Grants) -> Result<(), S
     if stores::registration(kind).is_some() && !grants.allows_kind(kind) {
         return Err(StoreError::new(
             Class::PolicyDenied,
-            format!("documents may not declare stores of kind `{}`", printable(kind)),
+            format!(
+                "documents may not declare stores of kind `{}`",
+                printable(kind)
+            ),
         )
         .with_hint("grant the kind with `allow_document_stores`, or give the store itself"));
     }
@@ -173,7 +211,12 @@ pub(crate) fn kind_problems(loaded: &Loaded, grants: &Grants, secrets: &Secrets)
         .into_iter()
         .filter_map(|component| {
             let error = check_kind(component, grants).err()?;
-            Some(problem(component, &component.type_position, error, Severity::Error))
+            Some(problem(
+                component,
+                &component.type_position,
+                error,
+                Severity::Error,
+            ))
         })
         .collect()
 }
@@ -188,7 +231,11 @@ fn refuse(
 ) {
     // Dapr ends here, or goes on without the store where it says `ignoreErrors`.
     let ignored = resolver.inner().mode == Mode::Dapr && component.ignore_errors;
-    let severity = if ignored { Severity::Warning } else { Severity::Error };
+    let severity = if ignored {
+        Severity::Warning
+    } else {
+        Severity::Error
+    };
     secrets.insert_broken(&component.name, error.clone());
     problems.push(problem(component, place, error, severity));
 }
@@ -198,9 +245,17 @@ fn problem(component: &Component, place: &Place, error: StoreError, severity: Se
         class: error.class,
         severity,
         place: Some(place.clone()),
-        message: format!("secret store `{}`: {}", printable(&component.name), error.message),
+        message: format!(
+            "secret store `{}`: {}",
+            printable(&component.name),
+            error.message
+        ),
         hint: error.hint,
-        subject: Some(Subject { component: component.name.clone(), property: String::new() }),
+        subject: Some(Subject {
+            component: component.name.clone(),
+            property: String::new(),
+            names: Vec::new(),
+        }),
     }
 }
 
@@ -212,12 +267,20 @@ fn refuse_circle(
     secrets: &Secrets,
 ) {
     for &(batch, index) in waiting {
-        let component = loaded.batches.get(batch).and_then(|batch| batch.component(index));
-        let Some(component) = component.cloned() else { continue };
+        let component = loaded
+            .batches
+            .get(batch)
+            .and_then(|batch| batch.component(index));
+        let Some(component) = component.cloned() else {
+            continue;
+        };
         let path = path_of(&component.name, names);
         let error = StoreError::misconfigured(format!(
             "it needs itself to be opened: {}",
-            path.iter().map(|name| printable(name)).collect::<Vec<_>>().join(" -> ")
+            path.iter()
+                .map(|name| printable(name))
+                .collect::<Vec<_>>()
+                .join(" -> ")
         ))
         .with_hint("give one of these stores its settings without a reference");
         // Dapr waits for the other store for ever, and starts without both.
@@ -227,7 +290,9 @@ fn refuse_circle(
         };
         secrets.insert_broken(&component.name, error.clone());
         let place = component.secret_store_position.clone();
-        loaded.problems.push(problem(&component, &place, error, severity));
+        loaded
+            .problems
+            .push(problem(&component, &place, error, severity));
     }
 }
 

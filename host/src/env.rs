@@ -29,12 +29,18 @@ impl Environment {
 
     /// These variables.
     pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+        variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect()
     }
 
     /// The process's own variables, read each time that they are asked for. Those that are not
     /// UTF-8 are left out.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub fn process() -> Self {
         Self(Arc::new(|| {
             std::env::vars_os()
@@ -47,7 +53,10 @@ impl Environment {
 
     /// A variable's value.
     pub fn get(&self, name: &str) -> Option<SecretValue> {
-        self.list().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+        self.list()
+            .into_iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
     }
 
     /// A variable that is no secret, as text.
@@ -93,6 +102,8 @@ pub(crate) fn is_referable(name: &str, environment: &Environment) -> bool {
     match environment.text(DAPR_ENV_KEYS) {
         None => true,
         Some(allowed) if allowed.is_empty() => true,
-        Some(allowed) => allowed.split(' ').any(|allowed| allowed == name.to_uppercase()),
+        Some(allowed) => allowed
+            .split(' ')
+            .any(|allowed| allowed == name.to_uppercase()),
     }
 }

@@ -142,7 +142,12 @@ pub struct SecretError {
 impl SecretError {
     /// An error with a message and no hint.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hint: String::new(), keys: Vec::new() }
+        Self {
+            class,
+            message: message.into(),
+            hint: String::new(),
+            keys: Vec::new(),
+        }
     }
 
     /// The same with a hint.
@@ -168,7 +173,11 @@ mod tests {
     #[test]
     fn only_defects_exit_with_2() {
         for class in Class::ALL {
-            assert_eq!(class.exit_status() == 2, class == Class::Internal, "{class}");
+            assert_eq!(
+                class.exit_status() == 2,
+                class == Class::Internal,
+                "{class}"
+            );
         }
     }
 }

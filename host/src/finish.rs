@@ -5,6 +5,7 @@
 //! templates are applied to secrets, too.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::component::{Component, Item, Origin, Property, ResolvedComponent, Value};
 use crate::context::Context;
@@ -40,11 +41,16 @@ pub(crate) fn finish(
 ) -> Finished {
     let templates = Templates::of(context, environment);
     let mut properties: Vec<Property> = Vec::with_capacity(component.items.len());
+    let mut by_name = BTreeMap::new();
     let mut failed = false;
     let mut waiting = false;
     for (index, item) in component.items.iter().enumerate() {
         // Once its store is missing, Dapr leaves all further items as they are.
-        let answer = if waiting { None } else { answers.remove(&index) };
+        let answer = if waiting {
+            None
+        } else {
+            answers.remove(&index)
+        };
         let outcome = match (answer, mode) {
             (None, _) => Ok((Value::Plain(item.value.clone().unwrap_or_default()), None)),
             (Some((origin, answer)), Mode::Strict) => {
@@ -54,23 +60,37 @@ pub(crate) fn finish(
                 let unready = matches!(&answer, Err(error) if is_unready(error, &origin));
                 waiting |= unready;
                 let (value, error) = lenient(item, origin, answer);
-                problems.extend(error.map(|error| problem(&component, item, error, Severity::Warning)));
+                problems
+                    .extend(error.map(|error| problem(&component, item, error, Severity::Warning)));
                 Ok(value)
             }
         };
         let applied = outcome.and_then(|(value, origin)| {
-            templates.apply(value, mode, &item.name).map(|value| (value, origin))
+            templates
+                .apply(value, mode, &item.name)
+                .map(|value| (value, origin))
         });
         match applied {
             Ok((value, origin)) => {
-                properties.retain(|property| property.name != item.name || property.place != item.place);
-                properties.push(Property {
+                let property = Property {
                     name: item.name.clone(),
                     place: item.place,
                     value,
                     origin,
                     position: item.position.clone(),
-                });
+                };
+                // The last of one name counts.
+                match by_name.entry(item.name.as_str()) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(properties.len());
+                        properties.push(property);
+                    }
+                    Entry::Occupied(entry) => {
+                        if let Some(earlier) = properties.get_mut(*entry.get()) {
+                            *earlier = property;
+                        }
+                    }
+                }
             }
             Err(error) => {
                 problems.push(problem(&component, item, error, Severity::Error));
@@ -83,7 +103,10 @@ pub(crate) fn finish(
     } else if waiting && !component.secret_store.is_empty() {
         Finished::Parked
     } else {
-        Finished::Resolved(ResolvedComponent { component, properties })
+        Finished::Resolved(ResolvedComponent {
+            component,
+            properties,
+        })
     }
 }
 
@@ -109,35 +132,55 @@ fn lenient(
 
 fn problem(component: &Component, item: &Item, error: SecretError, severity: Severity) -> Problem {
     let names_no_store = error.class == Class::StoreUnknown && !component.secret_store.is_empty();
-    let place = if names_no_store { &component.secret_store_position } else { &item.position };
+    let place = if names_no_store {
+        &component.secret_store_position
+    } else {
+        &item.position
+    };
+    let mut names = vec![component.secret_store.clone(), item.env_ref.clone()];
+    if let Some((name, key)) = &item.secret_key_ref {
+        names.extend([name.clone(), key.clone()]);
+    }
     Problem {
         class: error.class,
         severity,
         place: Some(place.clone()),
         message: error.message,
         hint: error.hint,
-        subject: Some(Subject { component: component.name.clone(), property: item.name.clone() }),
+        subject: Some(Subject {
+            component: component.name.clone(),
+            property: item.name.clone(),
+            names,
+        }),
     }
 }
 
 /// What Dapr writes in place of `{appID}` and the like.
 struct Templates {
-    app_id: String,
-    namespace: String,
+    /// Dapr always has one; without it, what depends on it stays as it is.
+    app: Option<App>,
     pod_name: Option<String>,
+}
+
+struct App {
+    id: String,
+    namespace: String,
 }
 
 impl Templates {
     fn of(context: &Context, environment: &Environment) -> Self {
-        let app_id = context.app_id.clone().unwrap_or_default();
-        let namespace = match &context.namespace {
-            Some(namespace) => namespace.as_str(),
-            None => "default",
-        };
+        let app = context.app_id.as_ref().map(|id| {
+            let namespace = context.namespace.as_deref().unwrap_or("default");
+            App {
+                id: id.clone(),
+                namespace: format!("{namespace}.{id}"),
+            }
+        });
         Self {
-            namespace: format!("{namespace}.{app_id}"),
-            app_id,
-            pod_name: environment.text(env::POD_NAME).filter(|name| !name.is_empty()),
+            app,
+            pod_name: environment
+                .text(env::POD_NAME)
+                .filter(|name| !name.is_empty()),
         }
     }
 
@@ -145,7 +188,9 @@ impl Templates {
     /// changes them.
     fn apply(&self, value: Value, mode: Mode, name: &str) -> Result<Value, SecretError> {
         match (value, mode) {
-            (Value::Plain(text), _) => self.apply_to(&text, name).map(|applied| Value::Plain(applied.unwrap_or(text))),
+            (Value::Plain(text), _) => self
+                .apply_to(&text, name)
+                .map(|applied| Value::Plain(applied.unwrap_or(text))),
             (Value::Secret(value), Mode::Dapr) => {
                 // Read here because Dapr rewrites what it finds in a secret.
                 let applied = match value.reveal_text() {
@@ -183,6 +228,9 @@ impl Templates {
             };
             out = out.replace("{podName}", pod_name);
         }
-        Ok(Some(out.replace("{namespace}", &self.namespace).replace("{appID}", &self.app_id)))
+        Ok(Some(
+            out.replace("{namespace}", &self.namespace)
+                .replace("{appID}", &self.app_id),
+        ))
     }
 }

@@ -66,6 +66,7 @@ mod limits;
 pub mod observer;
 pub mod policy;
 pub mod problem;
+mod request;
 mod resolver;
 pub mod secret;
 mod secrets;
@@ -78,6 +79,7 @@ pub use crate::builder::{BuildError, ResolverBuilder};
 pub use crate::component::{ResolvedComponent, Value};
 pub use crate::context::Context;
 pub use crate::limits::Limits;
+pub use crate::request::Request;
 pub use crate::resolver::{
     Document, InspectedComponent, InspectedReference, Inspection, Mode, Resolution, Resolver, Stats,
 };

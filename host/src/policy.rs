@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::problem::{Place, Problem, Severity};
 use crate::error::Class;
+use crate::problem::{Place, Problem, Severity};
 use crate::suggest;
 
 /// What a scope says of secrets that none of its lists name.
@@ -45,14 +45,20 @@ pub struct Entry {
 
 impl Entry {
     pub(crate) fn at(secret: String, place: Place) -> Self {
-        Self { secret, place: Some(place) }
+        Self {
+            secret,
+            place: Some(place),
+        }
     }
 }
 
 impl SecretsScope {
     /// A scope that allows everything in a store.
     pub fn new(store: impl Into<String>) -> Self {
-        Self { store: store.into(), ..Self::default() }
+        Self {
+            store: store.into(),
+            ..Self::default()
+        }
     }
 
     /// Denies what no list names.
@@ -65,14 +71,20 @@ impl SecretsScope {
     /// Allows a secret; from the first one on, only those allowed may be read.
     #[must_use]
     pub fn allow(mut self, secret: impl Into<String>) -> Self {
-        self.allowed.push(Entry { secret: secret.into(), place: None });
+        self.allowed.push(Entry {
+            secret: secret.into(),
+            place: None,
+        });
         self
     }
 
     /// Denies a secret.
     #[must_use]
     pub fn deny(mut self, secret: impl Into<String>) -> Self {
-        self.denied.push(Entry { secret: secret.into(), place: None });
+        self.denied.push(Entry {
+            secret: secret.into(),
+            place: None,
+        });
         self
     }
 
@@ -156,7 +168,9 @@ impl Policy {
 
     /// Whether a secret of a store may be read. Names are compared exactly.
     pub fn decide(&self, store: &str, secret: &str) -> Decision {
-        self.scopes.get(store).map_or(Decision::Allow, |scope| scope.decide(secret))
+        self.scopes
+            .get(store)
+            .map_or(Decision::Allow, |scope| scope.decide(secret))
     }
 
     /// The scopes, by the name of their store.
@@ -166,11 +180,18 @@ impl Policy {
 
     /// Scopes of stores that do not exist, and entries that no reference names: such a scope leaves
     /// its store open, and such an entry is a slip or no longer needed.
-    pub fn unused(&self, stores: &BTreeSet<String>, used: &BTreeSet<(String, String)>) -> Vec<Problem> {
+    pub fn unused(
+        &self,
+        stores: &BTreeSet<String>,
+        used: &BTreeSet<(String, String)>,
+    ) -> Vec<Problem> {
         let mut problems = Vec::new();
         for scope in self.scopes.values() {
             if !stores.contains(&scope.store) {
-                let message = format!("this scope is for store `{}`, which does not exist", scope.store);
+                let message = format!(
+                    "this scope is for store `{}`, which does not exist",
+                    scope.store
+                );
                 let known = stores.iter().map(String::as_str);
                 let hint = suggest::among("stores", &scope.store, known);
                 problems.push(warning(scope.place.as_ref(), message, hint));
@@ -182,8 +203,10 @@ impl Policy {
                 if names.contains(entry.secret.as_str()) {
                     continue;
                 }
-                let message =
-                    format!("no reference names secret `{}` of store `{}`", entry.secret, scope.store);
+                let message = format!(
+                    "no reference names secret `{}` of store `{}`",
+                    entry.secret, scope.store
+                );
                 let hint = suggest::nearest(&entry.secret, names.iter().copied())
                     .map(|nearest| format!("did you mean `{nearest}`?"))
                     .unwrap_or_default();
@@ -219,7 +242,10 @@ mod tests {
     use super::{Decision, Policy, Rule, SecretsScope};
 
     fn decide(scope: SecretsScope, secret: &str) -> Decision {
-        Policy::open().with_scope(scope).unwrap().decide("s", secret)
+        Policy::open()
+            .with_scope(scope)
+            .unwrap()
+            .decide("s", secret)
     }
 
     #[test]
@@ -234,12 +260,17 @@ mod tests {
         let scope = || SecretsScope::new("s").deny("a");
         assert_eq!(decide(scope(), "a"), Decision::Deny(Rule::Denied));
         assert_eq!(decide(scope(), "A"), Decision::Allow);
-        assert_eq!(decide(scope().deny_by_default(), "b"), Decision::Deny(Rule::Default));
+        assert_eq!(
+            decide(scope().deny_by_default(), "b"),
+            Decision::Deny(Rule::Default)
+        );
     }
 
     #[test]
     fn a_store_without_a_scope_is_open() {
-        let policy = Policy::open().with_scope(SecretsScope::new("s").deny_by_default()).unwrap();
+        let policy = Policy::open()
+            .with_scope(SecretsScope::new("s").deny_by_default())
+            .unwrap();
         assert_eq!(policy.decide("S", "a"), Decision::Allow);
     }
 

@@ -19,7 +19,11 @@ pub struct Place {
 
 impl Place {
     pub(crate) fn new(document: &Arc<str>, line: u32, column: u32) -> Self {
-        Self { document: Arc::clone(document), line, column }
+        Self {
+            document: Arc::clone(document),
+            line,
+            column,
+        }
     }
 }
 
@@ -47,6 +51,8 @@ pub struct Subject {
     pub component: String,
     /// The name of its property, or empty.
     pub property: String,
+    /// The names of its reference (store, secret, key), which are no secret.
+    pub names: Vec<String>,
 }
 
 /// One thing that is wrong. It holds names and places, and no value.
@@ -76,7 +82,14 @@ impl Problem {
         hint: impl Into<String>,
     ) -> Self {
         let (message, hint) = (message.into(), hint.into());
-        Self { class, severity: Severity::Error, place, message, hint, subject: None }
+        Self {
+            class,
+            severity: Severity::Error,
+            place,
+            message,
+            hint,
+            subject: None,
+        }
     }
 
     /// The same as a warning.
@@ -90,7 +103,11 @@ impl Problem {
     #[must_use]
     pub fn about(mut self, component: &str, property: &str) -> Self {
         let (component, property) = (component.to_owned(), property.to_owned());
-        self.subject = Some(Subject { component, property });
+        self.subject = Some(Subject {
+            component,
+            property,
+            names: Vec::new(),
+        });
         self
     }
 }
@@ -139,7 +156,10 @@ mod tests {
 
     #[test]
     fn terminal_escapes_and_reordering_are_shown_and_not_done() {
-        assert_eq!(printable("a\u{1b}[31m\u{202e}b\n"), "a\\u{1b}[31m\\u{202e}b\\u{a}");
+        assert_eq!(
+            printable("a\u{1b}[31m\u{202e}b\n"),
+            "a\\u{1b}[31m\\u{202e}b\\u{a}"
+        );
         assert_eq!(printable(&"x".repeat(500)).chars().count(), 121);
     }
 }

@@ -16,14 +16,15 @@ use crate::document_stores;
 use crate::error::{Class, SecretError};
 use crate::finish::{self, Finished};
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Budget, Guest};
+use crate::guest::{Answers, Budget, Guest};
 use crate::limits::Limits;
 use crate::observer::{Observer, ResolveEvent};
 use crate::policy::Policy;
 use crate::problem::{Place, Problem, Severity};
+use crate::request::Request;
 use crate::secret::{Secret, SecretValue};
-use crate::secrets::{Run, Secrets, Wanted};
-use crate::select::select;
+use crate::secrets::{Run, Secrets};
+use crate::select::{Exclusion, select};
 use crate::stores::{BulkRequest, Grants, SecretRequest};
 
 /// What happens where Dapr goes on silently.
@@ -50,7 +51,10 @@ pub struct Document {
 impl Document {
     /// A text with a name.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
     }
 }
 
@@ -70,7 +74,9 @@ pub struct Resolution {
 impl Resolution {
     /// Whether nothing was lost: no problem is more than a warning.
     pub fn is_complete(&self) -> bool {
-        self.problems.iter().all(|problem| problem.severity != Severity::Error)
+        self.problems
+            .iter()
+            .all(|problem| problem.severity != Severity::Error)
     }
 }
 
@@ -195,7 +201,9 @@ impl Resolver {
     }
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Loads documents and resolves the references in them.
@@ -205,7 +213,7 @@ impl Resolver {
     pub async fn resolve(&self, documents: Vec<Document>, context: &Context) -> Resolution {
         let begin = Instant::now();
         let inner = &self.inner;
-        let mut loaded = self.load(documents, context).await;
+        let mut loaded = self.load(documents, context, false).await;
         let run = Run::default();
         // Stores that stand in the documents are this call's alone.
         let secrets = match &inner.document_stores {
@@ -231,14 +239,25 @@ impl Resolver {
         };
         if let Some(observer) = &inner.observer {
             let (components, problems) = (components.len(), loaded.problems.len());
-            observer.resolved(context, &ResolveEvent { components, problems, elapsed: begin.elapsed() });
+            observer.resolved(
+                context,
+                &ResolveEvent {
+                    components,
+                    problems,
+                    elapsed: begin.elapsed(),
+                },
+            );
         }
-        Resolution { components, problems: loaded.problems, stats }
+        Resolution {
+            components,
+            problems: loaded.problems,
+            stats,
+        }
     }
 
     /// Loads documents and says what they refer to, and what policy says of it. Asks no store.
     pub async fn inspect(&self, documents: Vec<Document>, context: &Context) -> Inspection {
-        let mut loaded = self.load(documents, context).await;
+        let mut loaded = self.load(documents, context, true).await;
         let secrets = match &self.inner.document_stores {
             Some(grants) => self.declared_stores(&mut loaded, grants),
             None => self.inner.secrets.clone(),
@@ -250,20 +269,30 @@ impl Resolver {
                 if selected.binary_search(&index).is_err() {
                     continue;
                 }
-                let references = component.items.iter().enumerate().filter_map(|(item, found)| {
-                    let wanted = requests.get(found.request?)?;
-                    Some(InspectedReference {
-                        item,
-                        origin: origin(wanted, &secrets),
-                        refusal: secrets.check(wanted, context).err(),
-                    })
-                });
+                let references = component
+                    .items
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(item, found)| {
+                        let wanted = requests.get(found.request?)?;
+                        Some(InspectedReference {
+                            item,
+                            origin: origin(wanted, &secrets),
+                            refusal: secrets.check(wanted, context).err(),
+                        })
+                    });
                 let references = references.collect();
-                components.push(InspectedComponent { component, references });
+                components.push(InspectedComponent {
+                    component,
+                    references,
+                });
             }
         }
         loaded.problems.sort_by(|a, b| a.place.cmp(&b.place));
-        Inspection { components, problems: loaded.problems }
+        Inspection {
+            components,
+            problems: loaded.problems,
+        }
     }
 
     /// Opens the stores that documents declare, for reading from them by name: the resolver that
@@ -273,7 +302,7 @@ impl Resolver {
         documents: Vec<Document>,
         context: &Context,
     ) -> (Self, Vec<Problem>) {
-        let mut loaded = self.load(documents, context).await;
+        let mut loaded = self.load(documents, context, false).await;
         let secrets = self.inner.secrets.fork();
         if let Some(grants) = &self.inner.document_stores {
             let run = Run::default();
@@ -298,7 +327,10 @@ impl Resolver {
         request: SecretRequest,
         context: &Context,
     ) -> Result<Secret, SecretError> {
-        self.inner.secrets.get(store, request, context, &Run::default()).await
+        self.inner
+            .secrets
+            .get(store, request, context, &Run::default())
+            .await
     }
 
     /// Reads all secrets of a store that policy allows.
@@ -309,6 +341,15 @@ impl Resolver {
         context: &Context,
     ) -> Result<BTreeMap<String, Secret>, SecretError> {
         self.inner.secrets.bulk(store, request, context).await
+    }
+
+    /// Fetches what a guest asks for, after policy has been asked: for those who run a guest on
+    /// wasmtime themselves, with [`guest::add_to_linker`](crate::guest::add_to_linker).
+    pub async fn answers(&self, requests: Vec<Request>, context: &Context) -> Answers {
+        let limits = &self.inner.limits;
+        let (run, requests) = (Run::default(), requests.into_iter().collect());
+        let answers = fetch_all(requests, &self.inner.secrets, context, &run, limits.fetches).await;
+        Answers::new(answers, limits.handles)
     }
 
     /// The names of the stores, sorted.
@@ -325,8 +366,14 @@ impl Resolver {
         &self.inner
     }
 
-    /// Parses documents within the limits, and selects what is loaded.
-    async fn load(&self, documents: Vec<Document>, context: &Context) -> Loaded {
+    /// Parses documents within the limits, and selects what is loaded. Components without a name
+    /// are loaded by Dapr and then ignored.
+    async fn load(
+        &self,
+        documents: Vec<Document>,
+        context: &Context,
+        with_nameless: bool,
+    ) -> Loaded {
         let begin = Instant::now();
         let inner = &self.inner;
         let mut problems = Vec::new();
@@ -334,7 +381,10 @@ impl Resolver {
         let budget = Budget::of(&inner.limits);
         // All at once, so that two calls cannot wait for each other.
         let permits = u32::try_from(batches.len()).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&inner.instances).acquire_many_owned(permits).await.ok();
+        let permit = Arc::clone(&inner.instances)
+            .acquire_many_owned(permits)
+            .await
+            .ok();
         let mut batches = batch::parse(&inner.guest, batches, &budget).await;
         for batch in &mut batches {
             problems.append(&mut batch.problems);
@@ -345,11 +395,21 @@ impl Resolver {
         let mut selected = Vec::with_capacity(batches.len());
         for batch in &batches {
             let indices = (0_u32..).zip(&batch.components).zip(&mut exclusions);
-            selected.push(
-                indices.filter(|(_, excluded)| excluded.is_none()).map(|((index, _), _)| index).collect(),
-            );
+            let chosen = indices.filter(|(_, exclusion)| match exclusion {
+                None => true,
+                Some(Exclusion::Nameless) => with_nameless,
+                Some(_) => false,
+            });
+            selected.push(chosen.map(|((index, _), _)| index).collect());
         }
-        Loaded { batches, selected, problems, budget, parse: begin.elapsed(), _permit: permit }
+        Loaded {
+            batches,
+            selected,
+            problems,
+            budget,
+            parse: begin.elapsed(),
+            _permit: permit,
+        }
     }
 
     /// Refuses documents that are over a limit; the others go on.
@@ -364,18 +424,34 @@ impl Resolver {
         for document in documents {
             let Document { name, text } = document;
             let refusal = if text.len() > limits.document_bytes {
-                Some(format!("the document has more than {} bytes", limits.document_bytes))
+                Some(format!(
+                    "the document has more than {} bytes",
+                    limits.document_bytes
+                ))
             } else if admitted.len() >= limits.documents {
-                Some(format!("there are more than {} documents", limits.documents))
+                Some(format!(
+                    "there are more than {} documents",
+                    limits.documents
+                ))
             } else if total + text.len() > limits.total_bytes {
-                Some(format!("the documents have more than {} bytes in all", limits.total_bytes))
+                Some(format!(
+                    "the documents have more than {} bytes in all",
+                    limits.total_bytes
+                ))
             } else {
                 None
             };
             let Some(message) = refusal else {
                 total += text.len();
                 let kind = wit::DocumentKind::Manifest;
-                admitted.push((Arc::clone(&name), wit::Document { name: String::new(), kind, text }));
+                admitted.push((
+                    Arc::clone(&name),
+                    wit::Document {
+                        name: String::new(),
+                        kind,
+                        text,
+                    },
+                ));
                 continue;
             };
             problems.push(Problem {
@@ -401,7 +477,11 @@ impl Resolver {
         let mut wanted = BTreeSet::new();
         for (batch, selected) in loaded.batches.iter().zip(&loaded.selected) {
             let components = selected.iter().filter_map(|&index| batch.component(index));
-            wanted.extend(components.flat_map(|component| batch.wanted(component)).cloned());
+            wanted.extend(
+                components
+                    .flat_map(|component| batch.wanted(component))
+                    .cloned(),
+            );
         }
         fetch_all(wanted, secrets, context, run, self.inner.limits.fetches).await
     }
@@ -416,27 +496,43 @@ impl Resolver {
     ) -> Vec<ResolvedComponent> {
         let inner = &self.inner;
         let selected = std::mem::take(&mut loaded.selected);
-        let work = std::mem::take(&mut loaded.batches).into_iter().zip(&selected).map(|(batch, selected)| {
-            let indices = batch.with_requests(selected);
-            let answers = batch.answers(answers, inner.limits.handles);
-            (batch, indices, answers)
-        });
+        let work = std::mem::take(&mut loaded.batches)
+            .into_iter()
+            .zip(&selected)
+            .map(|(batch, selected)| {
+                let indices = batch.with_requests(selected);
+                let answers = batch.answers(answers, inner.limits.handles);
+                (batch, indices, answers)
+            });
         let placed = batch::resolve(&inner.guest, work.collect(), &loaded.budget).await;
         let mut components = Vec::new();
         for ((batch, mut placement), selected) in placed.into_iter().zip(selected) {
-            let Batch { components: parsed, requests, .. } = batch;
+            let Batch {
+                components: parsed,
+                requests,
+                ..
+            } = batch;
             for (index, component) in (0_u32..).zip(parsed) {
                 if selected.binary_search(&index).is_err() {
                     continue;
                 }
                 if let Some(error) = placement.failures.remove(&index) {
-                    loaded.problems.push(batch::failed(component.position, error));
+                    loaded
+                        .problems
+                        .push(batch::failed(component.position, error));
                     continue;
                 }
                 let values = placement.values(index, &component, &requests, answers, secrets);
                 let environment = secrets.environment();
                 let problems = &mut loaded.problems;
-                match finish::finish(component, values, inner.mode, context, environment, problems) {
+                match finish::finish(
+                    component,
+                    values,
+                    inner.mode,
+                    context,
+                    environment,
+                    problems,
+                ) {
                     Finished::Resolved(component) => components.push(component),
                     Finished::Failed | Finished::Parked => {}
                 }
@@ -462,7 +558,7 @@ impl Resolver {
 
 /// Asks for values, several at a time.
 pub(crate) async fn fetch_all(
-    wanted: BTreeSet<Wanted>,
+    wanted: BTreeSet<Request>,
     secrets: &Secrets,
     context: &Context,
     run: &Run,
@@ -479,13 +575,15 @@ pub(crate) async fn fetch_all(
 }
 
 /// What each request is answered with.
-pub(crate) type AnswerMap = BTreeMap<Wanted, Result<SecretValue, SecretError>>;
+pub(crate) type AnswerMap = BTreeMap<Request, Result<SecretValue, SecretError>>;
 
 /// Where a value comes from, with the store that is asked in fact.
-pub(crate) fn origin(wanted: &Wanted, secrets: &Secrets) -> Origin {
+pub(crate) fn origin(wanted: &Request, secrets: &Secrets) -> Origin {
     match wanted {
-        Wanted::Variable(name) => Origin::Variable(name.clone()),
-        Wanted::Key { store, secret, key, .. } => Origin::Secret {
+        Request::Variable(name) => Origin::Variable(name.clone()),
+        Request::Key {
+            store, secret, key, ..
+        } => Origin::Secret {
             store: secrets.effective_store(store).to_owned(),
             secret: secret.clone(),
             key: key.clone(),

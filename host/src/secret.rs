@@ -25,7 +25,10 @@ impl SecretValue {
     ///
     /// # Security
     /// What the caller copies from here is no longer wiped.
-    #[expect(clippy::disallowed_methods, reason = "the one way to a value; callers say why they use it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one way to a value; callers say why they use it"
+    )]
     pub fn reveal(&self) -> &[u8] {
         self.0.expose_secret()
     }
@@ -97,7 +100,12 @@ impl fmt::Debug for Secret {
 
 impl<K: Into<String>, V: Into<SecretValue>> FromIterator<(K, V)> for Secret {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+        Self(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
     }
 }
 
@@ -109,6 +117,9 @@ mod tests {
     fn debug_shows_keys_and_no_value() {
         let secret: Secret = [("password", "s3cr3t-value")].into_iter().collect();
         assert_eq!(format!("{secret:?}"), r#"{"password": [redacted]}"#);
-        assert_eq!(format!("{:?}", SecretValue::from("s3cr3t-value")), "[redacted]");
+        assert_eq!(
+            format!("{:?}", SecretValue::from("s3cr3t-value")),
+            "[redacted]"
+        );
     }
 }

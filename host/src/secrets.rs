@@ -16,6 +16,7 @@ use crate::error::{Class, SecretError};
 use crate::observer::{DenyEvent, FetchEvent, Observer};
 use crate::policy::{Decision, Policy};
 use crate::problem::printable;
+use crate::request::Request;
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
 use crate::suggest;
@@ -60,15 +61,6 @@ pub(crate) struct FetchKey {
     request: SecretRequest,
 }
 
-/// What is asked of the door.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Wanted {
-    /// A key of a secret.
-    Key { store: String, secret: String, key: String, namespace: String, options: Vec<(String, String)> },
-    /// An environment variable.
-    Variable(String),
-}
-
 /// Settings of the door.
 pub(crate) struct Setup {
     pub(crate) policy: Policy,
@@ -84,7 +76,13 @@ impl Secrets {
     }
 
     fn with_instances(setup: Setup, instances: Arc<AtomicU64>) -> Self {
-        let Setup { policy, environment, namespaces, default_store, observer } = setup;
+        let Setup {
+            policy,
+            environment,
+            namespaces,
+            default_store,
+            observer,
+        } = setup;
         Self {
             door: Arc::new(Door {
                 stores: RwLock::default(),
@@ -146,7 +144,11 @@ impl Secrets {
 
     /// The name to look up for a reference that names a store, or none.
     pub(crate) fn effective_store<'s>(&'s self, store: &'s str) -> &'s str {
-        if store.is_empty() { self.door.default_store.as_deref().unwrap_or_default() } else { store }
+        if store.is_empty() {
+            self.door.default_store.as_deref().unwrap_or_default()
+        } else {
+            store
+        }
     }
 
     /// How often a store was asked.
@@ -155,10 +157,15 @@ impl Secrets {
     }
 
     /// Whether policy and grants let this through. Asks no store.
-    pub(crate) fn check(&self, wanted: &Wanted, context: &Context) -> Result<(), SecretError> {
+    pub(crate) fn check(&self, wanted: &Request, context: &Context) -> Result<(), SecretError> {
         match wanted {
-            Wanted::Variable(name) => self.check_variable(name),
-            Wanted::Key { store, secret, namespace, .. } => {
+            Request::Variable(name) => self.check_variable(name),
+            Request::Key {
+                store,
+                secret,
+                namespace,
+                ..
+            } => {
                 let (store, named) = self.named(store)?;
                 self.decide(store, secret, context)?;
                 self.granted_namespace(&named, namespace, context).map(drop)
@@ -169,20 +176,29 @@ impl Secrets {
     /// Reads a value: one key of a secret, or a variable.
     pub(crate) async fn value(
         &self,
-        wanted: &Wanted,
+        wanted: &Request,
         context: &Context,
         run: &Run,
     ) -> Result<SecretValue, SecretError> {
         match wanted {
-            Wanted::Variable(name) => self.variable(name),
-            Wanted::Key { store, secret, key, namespace, options } => {
+            Request::Variable(name) => self.variable(name),
+            Request::Key {
+                store,
+                secret,
+                key,
+                namespace,
+                options,
+            } => {
                 let request = SecretRequest {
                     name: secret.clone(),
                     namespace: namespace.clone(),
                     options: options.clone(),
                 };
                 let found = self.get(store, request, context, run).await?;
-                found.get(key).cloned().ok_or_else(|| absent_key(secret, key, &found))
+                found
+                    .get(key)
+                    .cloned()
+                    .ok_or_else(|| absent_key(secret, key, &found))
             }
         }
     }
@@ -199,12 +215,18 @@ impl Secrets {
         self.decide(store, &request.name, context)?;
         request.namespace = self.granted_namespace(&named, &request.namespace, context)?;
         let name = request.name.clone();
-        let key = FetchKey { store: store.to_owned(), instance: named.instance, request };
+        let key = FetchKey {
+            store: store.to_owned(),
+            instance: named.instance,
+            request,
+        };
         let fetch = match run.fetch(&key) {
             Some(fetch) => fetch,
             None => run.remember(key.clone(), self.start(key, &named, context)),
         };
-        let found = within(context, fetch).await.map_err(|error| self.locate(error, store, &name))?;
+        let found = within(context, fetch)
+            .await
+            .map_err(|error| self.locate(error, store, &name))?;
         found.ok_or_else(|| {
             SecretError::new(
                 Class::SecretAbsent,
@@ -248,14 +270,23 @@ impl Secrets {
         }
         Err(SecretError::new(
             Class::PolicyDenied,
-            format!("environment variable `{}` may not be referenced", printable(name)),
+            format!(
+                "environment variable `{}` may not be referenced",
+                printable(name)
+            ),
         )
-        .with_hint("names that begin with `DAPR_`, `APP_API_TOKEN`, and names with a space are refused"))
+        .with_hint(
+            "names that begin with `DAPR_`, `APP_API_TOKEN`, and names with a space are refused",
+        ))
     }
 
     /// The fetch of a secret, shared with whoever is waiting for the same one.
     fn start(&self, key: FetchKey, named: &Arc<Named>, context: &Context) -> Fetch {
-        let mut inflight = self.door.inflight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inflight = self
+            .door
+            .inflight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         inflight.retain(|_, fetch| fetch.upgrade().is_some());
         if let Some(fetch) = inflight.get(&key).and_then(WeakShared::upgrade) {
             return fetch;
@@ -269,7 +300,13 @@ impl Secrets {
             secrets.door.calls.fetch_add(1, Ordering::Relaxed);
             let begin = Instant::now();
             let answer = named.store.get(&request, &context).await;
-            secrets.observe(&context, &store, Some(&request.name), begin, answer.as_ref().err());
+            secrets.observe(
+                &context,
+                &store,
+                Some(&request.name),
+                begin,
+                answer.as_ref().err(),
+            );
             answer
         };
         let fetch = fetch.boxed().shared();
@@ -289,9 +326,23 @@ impl Secrets {
     ) {
         let failure = failure.map(|error| error.class);
         let elapsed = begin.elapsed();
-        tracing::debug!(store, secret, ?elapsed, failure = failure.map(Class::code), "fetched");
+        tracing::debug!(
+            store,
+            secret,
+            ?elapsed,
+            failure = failure.map(Class::code),
+            "fetched"
+        );
         if let Some(observer) = &self.door.observer {
-            observer.fetched(context, &FetchEvent { store, secret, elapsed, failure });
+            observer.fetched(
+                context,
+                &FetchEvent {
+                    store,
+                    secret,
+                    elapsed,
+                    failure,
+                },
+            );
         }
     }
 
@@ -304,8 +355,11 @@ impl Secrets {
             return Err(self.locate(error.clone(), effective, ""));
         }
         if effective.is_empty() {
-            return Err(SecretError::new(Class::StoreUnknown, "the reference names no secret store")
-                .with_hint("add `auth: {secretStore: NAME}` at the top level of the component"));
+            return Err(SecretError::new(
+                Class::StoreUnknown,
+                "the reference names no secret store",
+            )
+            .with_hint("add `auth: {secretStore: NAME}` at the top level of the component"));
         }
         let names = self.names();
         let hint = if names.is_empty() {
@@ -330,7 +384,10 @@ impl Secrets {
                 }
                 Err(SecretError::new(
                     Class::PolicyDenied,
-                    format!("access denied by policy to get `{}` from `{store}`", printable(secret)),
+                    format!(
+                        "access denied by policy to get `{}` from `{store}`",
+                        printable(secret)
+                    ),
                 )
                 .with_hint(rule.remedy(store, &printable(secret))))
             }
@@ -352,19 +409,30 @@ impl Secrets {
             return Ok(context.namespace.clone().unwrap_or_default());
         }
         let granted = context.namespace.as_deref() == Some(namespace)
-            || self.door.namespaces.as_ref().is_none_or(|granted| granted.contains(namespace));
+            || self
+                .door
+                .namespaces
+                .as_ref()
+                .is_none_or(|granted| granted.contains(namespace));
         if granted {
             return Ok(namespace.to_owned());
         }
         Err(SecretError::new(
             Class::PolicyDenied,
-            format!("namespace `{}` is not granted to this document", printable(namespace)),
+            format!(
+                "namespace `{}` is not granted to this document",
+                printable(namespace)
+            ),
         )
         .with_hint("name the namespace in the context, or grant it with the builder"))
     }
 
     fn locate(&self, error: StoreError, store: &str, secret: &str) -> SecretError {
-        let StoreError { class, message, hint } = error;
+        let StoreError {
+            class,
+            message,
+            hint,
+        } = error;
         let place = if secret.is_empty() {
             format!("store `{store}`")
         } else {
@@ -409,11 +477,17 @@ async fn within<T>(
         return work.await;
     };
     if tokio::runtime::Handle::try_current().is_err() {
-        return Err(StoreError::new(Class::Internal, "a deadline needs a tokio runtime"));
+        return Err(StoreError::new(
+            Class::Internal,
+            "a deadline needs a tokio runtime",
+        ));
     }
     match tokio::time::timeout_at(deadline, work).await {
         Ok(answer) => answer,
-        Err(_) => Err(StoreError::new(Class::TimedOut, "there was no answer before the deadline")),
+        Err(_) => Err(StoreError::new(
+            Class::TimedOut,
+            "there was no answer before the deadline",
+        )),
     }
 }
 
@@ -423,7 +497,11 @@ fn absent_key(secret: &str, key: &str, found: &Secret) -> SecretError {
     let hint = suggest::among("keys", key, keys.iter().map(String::as_str));
     let mut error = SecretError::new(
         Class::KeyAbsent,
-        format!("secret `{}` has no key `{}`", printable(secret), printable(key)),
+        format!(
+            "secret `{}` has no key `{}`",
+            printable(secret),
+            printable(key)
+        ),
     )
     .with_hint(hint);
     error.keys = keys;

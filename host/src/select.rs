@@ -47,7 +47,10 @@ pub(crate) fn select<'c>(
         } else if excluded_by_scope(component, context) {
             Some(Exclusion::Scope)
         } else {
-            known.insert((component.kind.as_str(), &component.name), (index, component));
+            known.insert(
+                (component.kind.as_str(), &component.name),
+                (index, component),
+            );
             component.name.is_empty().then(|| {
                 problems.push(nameless(component));
                 Exclusion::Nameless
@@ -122,7 +125,11 @@ fn problem(
     message: String,
     hint: String,
 ) -> Problem {
-    let subject = Subject { component: component.name.clone(), property: String::new() };
+    let subject = Subject {
+        component: component.name.clone(),
+        property: String::new(),
+        names: Vec::new(),
+    };
     Problem {
         class,
         severity,

@@ -6,10 +6,8 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .filter(|candidate| *candidate != name)
         .map(|candidate| {
-            let distance = strsim::damerau_levenshtein(
-                &name.to_lowercase(),
-                &candidate.to_lowercase(),
-            );
+            let distance =
+                strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
             (distance, candidate)
         })
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
@@ -18,16 +16,16 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// A hint that lists some known names (at most 20), and says which may have been meant.
-pub fn among<'a>(
-    what: &str,
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> String {
+pub fn among<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<_> = known.into_iter().take(20).collect();
     if known.is_empty() {
         return String::new();
     }
-    let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let list = known
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match nearest(name, known) {
         Some(nearest) => format!("did you mean `{nearest}`? {what}: {list}"),
         None => format!("{what}: {list}"),
@@ -41,7 +39,10 @@ mod tests {
     #[test]
     fn near_names_are_suggested_and_far_ones_are_not() {
         let known = ["kubernetes-secrets", "vault"];
-        assert_eq!(nearest("kubernetes-secret", known), Some("kubernetes-secrets"));
+        assert_eq!(
+            nearest("kubernetes-secret", known),
+            Some("kubernetes-secrets")
+        );
         assert_eq!(nearest("valut", known), Some("vault"));
         assert_eq!(nearest("redis", known), None);
     }

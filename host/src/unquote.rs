@@ -20,7 +20,13 @@ fn literal(text: &[u8]) -> Option<Vec<u8>> {
     match quote {
         b'`' if inner.contains(&b'`') => None,
         // Carriage returns are dropped from raw strings.
-        b'`' => Some(inner.iter().copied().filter(|&byte| byte != b'\r').collect()),
+        b'`' => Some(
+            inner
+                .iter()
+                .copied()
+                .filter(|&byte| byte != b'\r')
+                .collect(),
+        ),
         b'"' => interpreted(inner, b'"'),
         b'\'' => one_rune(inner),
         _ => None,
@@ -103,7 +109,9 @@ fn escape<'t>(text: &'t [u8], quote: u8, out: &mut Vec<u8>) -> Option<&'t [u8]> 
 fn number(text: &[u8], digits: usize, radix: u32) -> Option<(u32, &[u8])> {
     let (number, rest) = text.split_at_checked(digits)?;
     let value = number.iter().try_fold(0_u32, |value, &byte| {
-        value.checked_mul(radix)?.checked_add(char::from(byte).to_digit(radix)?)
+        value
+            .checked_mul(radix)?
+            .checked_add(char::from(byte).to_digit(radix)?)
     })?;
     Some((value, rest))
 }
@@ -133,7 +141,20 @@ mod tests {
 
     #[test]
     fn everything_else_stays() {
-        for text in ["", "x", "\"", "'xy'", "''", "\"a\nb\"", "\"a\"b\"", "`a`b`", r#""\'""#, r#""\400""#, r#""\ud800""#, "plain"] {
+        for text in [
+            "",
+            "x",
+            "\"",
+            "'xy'",
+            "''",
+            "\"a\nb\"",
+            "\"a\"b\"",
+            "`a`b`",
+            r#""\'""#,
+            r#""\400""#,
+            r#""\ud800""#,
+            "plain",
+        ] {
             assert_eq!(unquoted(text), None, "{text}");
         }
     }

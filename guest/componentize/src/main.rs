@@ -21,7 +21,9 @@ fn main() -> Result<()> {
         Some("--check") => true,
         Some(other) => bail!("unknown argument `{other}`: only `--check` is known"),
     };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()?;
     let component = componentize(&build(&root)?)?;
     let digest = digest::of_sources(&root)?;
     let (component_path, digest_path) = (
@@ -46,7 +48,10 @@ fn main() -> Result<()> {
 fn build(root: &Path) -> Result<PathBuf> {
     let target = root.join("target/guest");
     let home = env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| home + "/.cargo"))?;
-    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output()?.stdout;
+    let sysroot = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()?
+        .stdout;
     let sysroot = String::from_utf8(sysroot)?;
     // Paths of this machine would stand in panic messages and make each machine's build differ.
     let flags = [
@@ -57,7 +62,14 @@ fn build(root: &Path) -> Result<PathBuf> {
         "-Clink-arg=-zstack-size=65536".to_owned(),
     ];
     let status = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
-        .args(["build", "--package", "keyref-guest", "--profile", "guest", "--locked"])
+        .args([
+            "build",
+            "--package",
+            "keyref-guest",
+            "--profile",
+            "guest",
+            "--locked",
+        ])
         .args(["--target", "wasm32-unknown-unknown", "--target-dir"])
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
@@ -74,7 +86,8 @@ fn build(root: &Path) -> Result<PathBuf> {
 
 /// Wraps the module without an adapter: any import that is not of its world is an error.
 fn componentize(module: &Path) -> Result<Vec<u8>> {
-    let module = fs::read(module).with_context(|| format!("failed to read {}", module.display()))?;
+    let module =
+        fs::read(module).with_context(|| format!("failed to read {}", module.display()))?;
     ComponentEncoder::default()
         .module(&module)
         .context("failed to read the guest's module")?

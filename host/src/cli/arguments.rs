@@ -7,7 +7,12 @@ use clap_complete::Shell;
 
 /// Resolve the secret references in Dapr manifests, in a sandbox that never sees a secret
 #[derive(Debug, Parser)]
-#[command(name = "keyref", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "keyref",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,

@@ -14,7 +14,10 @@ pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<St
         return Ok(Status::Fault);
     };
     let documents = std::mem::take(&mut session.documents);
-    let (resolver, problems) = session.resolver.with_stores_of(documents, &session.context).await;
+    let (resolver, problems) = session
+        .resolver
+        .with_stores_of(documents, &session.context)
+        .await;
     let work = resolver.bulk(&arguments.store, BulkRequest::default(), &session.context);
     let secrets = match session::wait(global, "reading", work).await {
         Ok(secrets) => secrets,

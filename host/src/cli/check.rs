@@ -24,9 +24,15 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         return Ok(Status::Fault);
     };
     let documents = std::mem::take(&mut session.documents);
-    let inspection = session.resolver.inspect(documents.clone(), &session.context).await;
-    let references: usize =
-        inspection.components.iter().map(|component| component.references.len()).sum();
+    let inspection = session
+        .resolver
+        .inspect(documents.clone(), &session.context)
+        .await;
+    let references: usize = inspection
+        .components
+        .iter()
+        .map(|component| component.references.len())
+        .sum();
     let mut problems = inspection.problems;
     let unused = unused(&session, &inspection.components);
     let components = inspection.components.len();
@@ -42,13 +48,18 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         problems = resolution.problems;
     }
     problems.extend(unused);
-    let checked = Checked { components, references, problems: json::problems(&problems) };
+    let checked = Checked {
+        components,
+        references,
+        problems: json::problems(&problems),
+    };
     match arguments.format {
         CheckFormat::Text => {
             diagnostics::print(&problems, &session.sources, global);
             if session::status(&problems) == Status::Done {
                 output::data(
-                    format!("{components} components, {references} references: all is well\n").as_bytes(),
+                    format!("{components} components, {references} references: all is well\n")
+                        .as_bytes(),
                 )?;
             }
         }

@@ -25,7 +25,8 @@ impl Sources {
     }
 
     pub(super) fn add(&mut self, document: &Document) {
-        self.0.insert(document.name.to_string(), document.text.clone());
+        self.0
+            .insert(document.name.to_string(), document.text.clone());
     }
 
     /// A line of a document, if it is there and not endless.
@@ -47,8 +48,11 @@ pub(super) fn is_error(problem: &Problem) -> bool {
 
 /// Prints problems to standard error.
 pub(super) fn print(problems: &[Problem], sources: &Sources, global: &Global) {
-    let renderer =
-        if output::is_colored(global.color) { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if output::is_colored(global.color) {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     for problem in problems {
         if global.quiet && !is_error(problem) {
             continue;
@@ -74,18 +78,27 @@ pub(super) fn print_secret_error(error: &SecretError, global: &Global) {
 }
 
 fn group<'p>(problem: &'p Problem, sources: &Sources) -> Group<'p> {
-    let level = if is_error(problem) { Level::ERROR } else { Level::WARNING };
+    let level = if is_error(problem) {
+        Level::ERROR
+    } else {
+        Level::WARNING
+    };
     let title = level.primary_title(title(problem)).id(problem.class.code());
     let mut group = Group::with_title(title);
     if let Some(place) = &problem.place {
         let (line, column) = (place.line as usize, place.column as usize);
-        let origin = Origin::path(place.document.as_ref()).line(line).char_column(column);
+        let origin = Origin::path(place.document.as_ref())
+            .line(line)
+            .char_column(column);
         group = group.element(origin);
         if let Some(source) = sources.line(place) {
-            let masked = mask(&source, column, &names(&problem.message));
+            let masked = mask(&source, column, &names(problem));
             let annotation = AnnotationKind::Primary.span(masked.mark);
-            group = group
-                .element(Snippet::source(masked.text).line_start(line).annotation(annotation));
+            group = group.element(
+                Snippet::source(masked.text)
+                    .line_start(line)
+                    .annotation(annotation),
+            );
         }
     }
     if !problem.hint.is_empty() {
@@ -97,13 +110,23 @@ fn group<'p>(problem: &'p Problem, sources: &Sources) -> Group<'p> {
 fn title(problem: &Problem) -> String {
     match &problem.subject {
         Some(subject) if !subject.property.is_empty() => {
-            format!("{} (`{}` of `{}`)", problem.message, subject.property, subject.component)
+            format!(
+                "{} (`{}` of `{}`)",
+                problem.message, subject.property, subject.component
+            )
         }
         _ => problem.message.clone(),
     }
 }
 
-/// The names that a message has in backticks: they are shown in it anyway.
-fn names(message: &str) -> Vec<&str> {
-    message.split('`').skip(1).step_by(2).collect()
+/// The names that may be shown: those of the reference, and those in the message's backticks.
+fn names(problem: &Problem) -> Vec<&str> {
+    let reference = problem.subject.iter().flat_map(|subject| &subject.names);
+    problem
+        .message
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .chain(reference.map(String::as_str))
+        .collect()
 }

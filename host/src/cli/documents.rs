@@ -19,8 +19,10 @@ const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads documents in the order given. Files of `except` are left out.
 pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Vec<Document>> {
-    let except: BTreeSet<PathBuf> =
-        except.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let except: BTreeSet<PathBuf> = except
+        .iter()
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
     let mut documents = Vec::new();
     let mut stdin_read = false;
     for argument in arguments {
@@ -37,7 +39,8 @@ pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Res
             }
             let file = fs::File::open(&path)
                 .with_context(|| format!("failed to open `{}`", path.display()))?;
-            let text = read_all(file).with_context(|| format!("failed to read `{}`", path.display()))?;
+            let text =
+                read_all(file).with_context(|| format!("failed to read `{}`", path.display()))?;
             documents.push(Document::new(path.display().to_string(), text));
         }
     }
@@ -94,14 +97,20 @@ fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
             )),
         }
     }
-    files.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+    files.sort_by(|a, b| {
+        a.as_os_str()
+            .as_encoded_bytes()
+            .cmp(b.as_os_str().as_encoded_bytes())
+    });
     Ok(files)
 }
 
 /// Whether Dapr would read it: a name that ends in `.yaml` or `.yml`, in any case, and may have
 /// nothing before that.
 fn is_yaml(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase());
     name.is_some_and(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
 }
 
@@ -112,7 +121,10 @@ fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
         .build()
         .with_context(|| format!("`{pattern}` is not a pattern"))?
         .compile_matcher();
-    let fixed = pattern.split(['*', '?', '[', '{']).next().unwrap_or_default();
+    let fixed = pattern
+        .split(['*', '?', '[', '{'])
+        .next()
+        .unwrap_or_default();
     let root = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
     let root = match root {
         "" if pattern.starts_with('/') => Path::new("/"),
@@ -122,7 +134,9 @@ fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let path = entry.path();
             let named = path.strip_prefix("./").unwrap_or(&path);

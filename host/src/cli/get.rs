@@ -13,7 +13,10 @@ pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Sta
         return Ok(Status::Fault);
     };
     let documents = std::mem::take(&mut session.documents);
-    let (resolver, problems) = session.resolver.with_stores_of(documents, &session.context).await;
+    let (resolver, problems) = session
+        .resolver
+        .with_stores_of(documents, &session.context)
+        .await;
     let request = SecretRequest::new(&arguments.secret);
     let work = resolver.get(&arguments.store, request, &session.context);
     let secret = match session::wait(global, "reading", work).await {

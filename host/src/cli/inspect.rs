@@ -17,7 +17,11 @@ pub(super) async fn run(global: &Global, arguments: &InspectArguments) -> Result
     let documents = std::mem::take(&mut session.documents);
     let inspection = session.resolver.inspect(documents, &session.context).await;
     let shape = || Inspected {
-        components: inspection.components.iter().map(InspectedShape::from).collect(),
+        components: inspection
+            .components
+            .iter()
+            .map(InspectedShape::from)
+            .collect(),
         problems: json::problems(&inspection.problems),
     };
     match arguments.format {
@@ -59,5 +63,8 @@ fn origin(origin: &Origin) -> String {
 }
 
 fn decision(reference: &InspectedReference) -> &str {
-    reference.refusal.as_ref().map_or("allowed", |refusal| refusal.class.code())
+    reference
+        .refusal
+        .as_ref()
+        .map_or("allowed", |refusal| refusal.class.code())
 }

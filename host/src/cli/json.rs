@@ -81,7 +81,11 @@ impl<'r> ResolvedShape<'r> {
             let value = match &property.value {
                 Value::Secret(value) => {
                     secret.push(property.name.as_str());
-                    if reveal { text(value, component, property)? } else { MASKED }
+                    if reveal {
+                        text(value, component, property)?
+                    } else {
+                        MASKED
+                    }
                 }
                 Value::Plain(value) => value.as_str(),
                 _ => MASKED,
@@ -183,27 +187,34 @@ impl<'i> From<&'i InspectedComponent> for InspectedShape<'i> {
     fn from(inspected: &'i InspectedComponent) -> Self {
         let component = &inspected.component;
         let strings = |pairs: &'i [(String, String)]| {
-            pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
-        };
-        let metadata = component.items.iter().enumerate().map(|(index, item)| ItemShape {
-            name: &item.name,
-            place: match item.place {
-                ItemPlace::Header => "header",
-                ItemPlace::ClientTls => "clientTLS",
-                _ => "metadata",
-            },
-            value: item.value.as_deref(),
-            secret_key_ref: item
-                .secret_key_ref
-                .as_ref()
-                .map(|(name, key)| KeyRefShape { name, key }),
-            env_ref: &item.env_ref,
-            reference: inspected
-                .references
+            pairs
                 .iter()
-                .find(|reference| reference.item == index)
-                .map(|reference| reference_shape(reference, component)),
-        });
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect()
+        };
+        let metadata = component
+            .items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| ItemShape {
+                name: &item.name,
+                place: match item.place {
+                    ItemPlace::Header => "header",
+                    ItemPlace::ClientTls => "clientTLS",
+                    _ => "metadata",
+                },
+                value: item.value.as_deref(),
+                secret_key_ref: item
+                    .secret_key_ref
+                    .as_ref()
+                    .map(|(name, key)| KeyRefShape { name, key }),
+                env_ref: &item.env_ref,
+                reference: inspected
+                    .references
+                    .iter()
+                    .find(|reference| reference.item == index)
+                    .map(|reference| reference_shape(reference, component)),
+            });
         Self {
             name: &component.name,
             kind: component.kind.as_str(),
@@ -243,7 +254,10 @@ fn reference_shape<'i>(
         line: place.line,
         column: place.column,
         allowed: reference.refusal.is_none(),
-        refusal: reference.refusal.as_ref().map(|refusal| refusal.class.code()),
+        refusal: reference
+            .refusal
+            .as_ref()
+            .map(|refusal| refusal.class.code()),
     }
 }
 

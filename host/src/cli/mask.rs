@@ -8,10 +8,36 @@ const MASK: &str = "***";
 
 /// Dapr's own field names, shown where a `:` follows them.
 const FIELDS: &[&str] = &[
-    "allowedSecrets", "annotations", "apiVersion", "auth", "baseUrl", "certificate", "clientTLS",
-    "defaultAccess", "deniedSecrets", "envRef", "headers", "ignoreErrors", "initTimeout", "key",
-    "kind", "labels", "metadata", "name", "namespace", "privateKey", "rootCA", "scopes",
-    "secretKeyRef", "secretStore", "secrets", "spec", "storeName", "type", "value", "version",
+    "allowedSecrets",
+    "annotations",
+    "apiVersion",
+    "auth",
+    "baseUrl",
+    "certificate",
+    "clientTLS",
+    "defaultAccess",
+    "deniedSecrets",
+    "envRef",
+    "headers",
+    "ignoreErrors",
+    "initTimeout",
+    "key",
+    "kind",
+    "labels",
+    "metadata",
+    "name",
+    "namespace",
+    "privateKey",
+    "rootCA",
+    "scopes",
+    "secretKeyRef",
+    "secretStore",
+    "secrets",
+    "spec",
+    "storeName",
+    "type",
+    "value",
+    "version",
 ];
 
 /// A masked line, and where in it the marked column has gone.
@@ -41,7 +67,10 @@ pub(super) fn mask(line: &str, column: usize, keep: &[&str]) -> Masked {
         rest = rest.get(token.text.len()..).unwrap_or_default();
     }
     let end = masked.len();
-    Masked { text: masked, mark: mark.unwrap_or(end..end) }
+    Masked {
+        text: masked,
+        mark: mark.unwrap_or(end..end),
+    }
 }
 
 struct Token<'l> {
@@ -51,23 +80,39 @@ struct Token<'l> {
 
 /// The next token: a name to keep, one character of punctuation, or a run of anything else.
 fn token<'l>(rest: &'l str, first: char, keep: &[&str]) -> Token<'l> {
-    let kept = keep.iter().filter(|name| !name.is_empty() && starts_with_name(rest, name));
+    let kept = keep
+        .iter()
+        .filter(|name| !name.is_empty() && starts_with_name(rest, name));
     if let Some(name) = kept.max_by_key(|name| name.len()) {
-        return Token { text: rest.get(..name.len()).unwrap_or(rest), visible: true };
+        return Token {
+            text: rest.get(..name.len()).unwrap_or(rest),
+            visible: true,
+        };
     }
     if is_punctuation(first) {
-        return Token { text: rest.get(..first.len_utf8()).unwrap_or(rest), visible: true };
+        return Token {
+            text: rest.get(..first.len_utf8()).unwrap_or(rest),
+            visible: true,
+        };
     }
     let end = rest.find(is_punctuation).unwrap_or(rest.len());
     let (text, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    let field = FIELDS.contains(&text) && after.trim_start_matches(['"', '\'', ' ']).starts_with(':');
-    Token { text, visible: field }
+    let field =
+        FIELDS.contains(&text) && after.trim_start_matches(['"', '\'', ' ']).starts_with(':');
+    Token {
+        text,
+        visible: field,
+    }
 }
 
 /// Whether a name stands here as a whole.
 fn starts_with_name(rest: &str, name: &str) -> bool {
-    rest.strip_prefix(name)
-        .is_some_and(|after| after.chars().next().is_none_or(|next| is_punctuation(next) && next != '-' && next != '.'))
+    rest.strip_prefix(name).is_some_and(|after| {
+        after
+            .chars()
+            .next()
+            .is_none_or(|next| is_punctuation(next) && next != '-' && next != '.')
+    })
 }
 
 fn is_punctuation(character: char) -> bool {
@@ -93,7 +138,10 @@ mod tests {
     #[test]
     fn the_reference_stays_where_it_stands_as_a_whole() {
         let keep = ["redis-password", "password"];
-        assert_eq!(masked("name: redis-password", &keep), "name: redis-password");
+        assert_eq!(
+            masked("name: redis-password", &keep),
+            "name: redis-password"
+        );
         assert_eq!(masked("name: redis-password-2", &keep), "name: ***-***-***");
     }
 

@@ -52,7 +52,10 @@ pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
             // Where nobody reads it there is nobody to tell.
             drop(error.print());
             return ExitCode::from(if asked { 0 } else { 2 });
@@ -71,7 +74,9 @@ pub(crate) fn run() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<Status> {
     let Cli { global, verb } = cli;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match verb {
             Verb::Resolve(arguments) => resolve::run(&global, &arguments).await,

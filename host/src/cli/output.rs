@@ -72,6 +72,11 @@ pub(super) fn start_log(verbose: u8, quiet: bool) {
         (..) => LevelFilter::TRACE,
     };
     let targets = Targets::new().with_target("keyref", level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(layer).with(targets).init();
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false);
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(targets)
+        .init();
 }

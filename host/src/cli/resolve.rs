@@ -30,8 +30,10 @@ pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result
             let shapes = components
                 .iter()
                 .filter_map(|component| ResolvedShape::new(component, arguments.reveal).ok());
-            let shape =
-                Resolved { components: shapes.collect(), problems: json::problems(&problems) };
+            let shape = Resolved {
+                components: shapes.collect(),
+                problems: json::problems(&problems),
+            };
             match arguments.format {
                 ResolveFormat::Json => output::json(&shape)?,
                 _ => output::yaml(&shape)?,
@@ -66,8 +68,16 @@ fn print_text(components: &[&ResolvedComponent], reveal: bool) -> Result<()> {
             out.push('\n');
         }
         let component = &resolved.component;
-        out.push_str(&format!("{} ({})\n", component.name, session::type_of(component)));
-        let width = resolved.properties.iter().map(|property| property.name.chars().count()).max();
+        out.push_str(&format!(
+            "{} ({})\n",
+            component.name,
+            session::type_of(component)
+        ));
+        let width = resolved
+            .properties
+            .iter()
+            .map(|property| property.name.chars().count())
+            .max();
         for property in &resolved.properties {
             let value = shown(resolved, property, reveal);
             let origin = property.origin.as_ref().map(origin).unwrap_or_default();
@@ -124,8 +134,11 @@ fn print_env(components: &[&ResolvedComponent]) -> Result<()> {
                 _ => continue,
             };
             if value.contains('\0') {
-                bail!("property `{}` of `{}` has a NUL, which no variable can hold",
-                    property.name, resolved.component.name);
+                bail!(
+                    "property `{}` of `{}` has a NUL, which no variable can hold",
+                    property.name,
+                    resolved.component.name
+                );
             }
             let quoted = Zeroizing::new(format!("'{}'", value.replace('\'', r"'\''")));
             if lines.insert(name.clone(), quoted).is_some() {
@@ -150,7 +163,11 @@ fn variable(component: &str, property: &str) -> String {
     }
     for character in component.chars().chain(['_']).chain(property.chars()) {
         let plain = character.is_ascii_alphanumeric();
-        name.push(if plain { character.to_ascii_uppercase() } else { '_' });
+        name.push(if plain {
+            character.to_ascii_uppercase()
+        } else {
+            '_'
+        });
     }
     name
 }
@@ -161,7 +178,10 @@ mod tests {
 
     #[test]
     fn names_are_what_a_shell_takes() {
-        assert_eq!(variable("kafka-pubsub", "saslPassword"), "KAFKA_PUBSUB_SASLPASSWORD");
+        assert_eq!(
+            variable("kafka-pubsub", "saslPassword"),
+            "KAFKA_PUBSUB_SASLPASSWORD"
+        );
         assert_eq!(variable("1db", "user.name"), "_1DB_USER_NAME");
     }
 }

@@ -62,7 +62,10 @@ pub(super) fn open(
     }
     if global.kubernetes {
         builder = builder.default_secret_store(BUILTIN_KUBERNETES);
-        if !exchanged.iter().any(|config| config.name == BUILTIN_KUBERNETES) {
+        if !exchanged
+            .iter()
+            .any(|config| config.name == BUILTIN_KUBERNETES)
+        {
             let mut config = StoreConfig::new(BUILTIN_KUBERNETES, "secretstores.kubernetes")
                 .with_environment(environment);
             config.namespace.clone_from(&context.namespace);
@@ -71,20 +74,25 @@ pub(super) fn open(
     }
     let mut sources = Sources::of(&documents);
     for path in &global.config {
-        let text = std::fs::read(path)
-            .with_context(|| format!("failed to read `{}`", path.display()))?;
+        let text =
+            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
         let document = Document::new(path.display().to_string(), text);
         sources.add(&document);
         builder = builder.configuration(document);
     }
     #[cfg(feature = "guest")]
     if let Some(path) = &global.guest {
-        let guest = std::fs::read(path)
-            .with_context(|| format!("failed to read `{}`", path.display()))?;
+        let guest =
+            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
         builder = builder.guest(keyref::guest::Guest::from_component(&guest)?);
     }
     match builder.build() {
-        Ok(resolver) => Ok(Ok(Session { resolver, context, documents, sources })),
+        Ok(resolver) => Ok(Ok(Session {
+            resolver,
+            context,
+            documents,
+            sources,
+        })),
         Err(BuildError::Configuration(problems)) => {
             diagnostics::print(&problems, &sources, global);
             Ok(Err(Refused))
@@ -96,7 +104,10 @@ pub(super) fn open(
 fn context(global: &Global, environment: &Environment) -> Context {
     let mut context = Context::new().with_caller("keyref");
     context.app_id.clone_from(&global.app_id);
-    context.namespace = global.namespace.clone().or_else(|| environment.text(env::NAMESPACE));
+    context.namespace = global
+        .namespace
+        .clone()
+        .or_else(|| environment.text(env::NAMESPACE));
     if let Some(seconds) = global.timeout {
         context = context.with_timeout(Duration::from_secs(seconds));
     }
@@ -129,9 +140,14 @@ fn store_config(
         None => format!("secretstores.{kind}"),
     };
     let Some(registration) = stores::registration(&kind) else {
-        let known: Vec<_> =
-            stores::REGISTRY.iter().map(|known| known.kind.trim_start_matches("secretstores.")).collect();
-        bail!("unknown store kind in `--store {name}=…`; known kinds: {}", known.join(", "));
+        let known: Vec<_> = stores::REGISTRY
+            .iter()
+            .map(|known| known.kind.trim_start_matches("secretstores."))
+            .collect();
+        bail!(
+            "unknown store kind in `--store {name}=…`; known kinds: {}",
+            known.join(", ")
+        );
     };
     let mut config = StoreConfig::new(name, kind).with_environment(environment.clone());
     config.namespace.clone_from(&context.namespace);
@@ -143,7 +159,11 @@ fn store_config(
 }
 
 /// Waits for work, and shows on a terminal that it goes on where it lasts.
-pub(super) async fn wait<T>(global: &Global, what: &'static str, work: impl Future<Output = T>) -> T {
+pub(super) async fn wait<T>(
+    global: &Global,
+    what: &'static str,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
     let visible = !global.quiet && std::io::stderr().is_terminal();
     if !visible {
@@ -161,14 +181,22 @@ pub(super) async fn wait<T>(global: &Global, what: &'static str, work: impl Futu
 
 /// The status that some problems lead to.
 pub(super) fn status(problems: &[Problem]) -> Status {
-    let errors = problems.iter().filter(|problem| diagnostics::is_error(problem));
-    let worst = errors.map(|problem| problem.class).max_by_key(|class| class.exit_status());
+    let errors = problems
+        .iter()
+        .filter(|problem| diagnostics::is_error(problem));
+    let worst = errors
+        .map(|problem| problem.class)
+        .max_by_key(|class| class.exit_status());
     worst.map_or(Status::Done, status_of)
 }
 
 /// The status that a failure of this class leads to.
 pub(super) fn status_of(class: Class) -> Status {
-    if class.exit_status() == 1 { Status::Fault } else { Status::Defect }
+    if class.exit_status() == 1 {
+        Status::Fault
+    } else {
+        Status::Defect
+    }
 }
 
 /// `type/version`, as people write it.

@@ -51,9 +51,16 @@ pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<
         .collect();
     stores.extend(given.into_iter().map(|name| {
         let flag = global.store.iter().find_map(|store| {
-            store.split_once('=').filter(|(known, _)| *known == name)?.1.split(':').next()
+            store
+                .split_once('=')
+                .filter(|(known, _)| *known == name)?
+                .1
+                .split(':')
+                .next()
         });
-        let kind = flag.unwrap_or("kubernetes").trim_start_matches("secretstores.");
+        let kind = flag
+            .unwrap_or("kubernetes")
+            .trim_start_matches("secretstores.");
         StoreShape {
             kind: format!("secretstores.{kind}"),
             name,
@@ -65,7 +72,10 @@ pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<
         summary: known.summary,
         argument: known.argument,
     });
-    let listed = Listed { stores, kinds: kinds.collect() };
+    let listed = Listed {
+        stores,
+        kinds: kinds.collect(),
+    };
     match arguments.format {
         Format::Json => output::json(&listed)?,
         Format::Yaml => output::yaml(&listed)?,

@@ -5,23 +5,26 @@ use std::collections::BTreeMap;
 use wasmtime::component::{HasData, Linker, Resource};
 
 use super::bindings::keyref::secrets::secret_store::{
-    Failure, Host, HostSecret, Request, Secret, Source, add_to_linker as add_interface,
+    Failure, Host, HostSecret, Request as WitRequest, Secret, Source,
+    add_to_linker as add_interface,
 };
 use crate::error::{Class, SecretError};
-use crate::secrets::Wanted;
+use crate::request::Request;
+use crate::secret::SecretValue;
 
 /// What a guest holds instead of a secret.
 #[derive(Debug)]
 pub struct Handle(());
 
-/// What a guest may be answered with: for each request, a handle or a failure.
+/// What a guest is answered with, and the values that its handles stand for.
 ///
-/// Handles are numbers that mean something only here, so a guest that invents one gets at most a
-/// request that it could have made.
+/// Handles are numbers that mean something only here, so a guest that invents one gets at most
+/// what it could have asked for. [`Resolver::answers`](crate::Resolver::answers) makes them.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
-    /// What each request is answered with, by its place in the list of answers.
-    known: BTreeMap<Wanted, (usize, Option<Failure>)>,
+    /// For each request, the place of its answer.
+    known: BTreeMap<Request, usize>,
+    answers: Vec<Result<SecretValue, SecretError>>,
     /// For each handle given out, the place of its answer.
     handles: Vec<usize>,
     /// How many handles a guest may be given.
@@ -29,27 +32,45 @@ pub struct Answers {
 }
 
 impl Answers {
-    pub(crate) fn new(most_handles: usize) -> Self {
-        Self { most_handles, ..Self::default() }
+    /// Answers for these requests, each with its place in the list.
+    pub(crate) fn new(
+        answers: impl IntoIterator<Item = (Request, Result<SecretValue, SecretError>)>,
+        most_handles: usize,
+    ) -> Self {
+        let mut made = Self {
+            most_handles,
+            ..Self::default()
+        };
+        for (request, answer) in answers {
+            made.known.insert(request, made.answers.len());
+            made.answers.push(answer);
+        }
+        made
     }
 
-    /// Adds what a request is answered with; `place` identifies the answer to the host.
-    pub(crate) fn add(&mut self, wanted: Wanted, place: usize, failure: Option<&SecretError>) {
-        self.known.insert(wanted, (place, failure.map(failure_of)));
+    /// The value that a handle stands for; nothing where it was not given out here.
+    pub fn value(&self, handle: &Resource<Handle>) -> Option<&SecretValue> {
+        self.answers.get(self.place(handle)?)?.as_ref().ok()
     }
 
     /// The place of the answer that a handle stands for.
     pub(crate) fn place(&self, handle: &Resource<Handle>) -> Option<usize> {
-        self.handles.get(usize::try_from(handle.rep()).ok()?).copied()
+        self.handles
+            .get(usize::try_from(handle.rep()).ok()?)
+            .copied()
     }
 
-    fn answer(&mut self, request: &Request) -> wasmtime::Result<Result<Resource<Handle>, Failure>> {
-        let place = match self.known.get(&wanted(request)) {
+    fn answer(
+        &mut self,
+        request: &WitRequest,
+    ) -> wasmtime::Result<Result<Resource<Handle>, Failure>> {
+        let Some(&place) = self.known.get(&requested(request)) else {
             // A request that no document made: nothing was fetched for it.
-            None => return Ok(Err(Failure::Other("not-requested".to_owned()))),
-            Some((_, Some(failure))) => return Ok(Err(failure.clone())),
-            Some((place, None)) => *place,
+            return Ok(Err(Failure::Other("not-requested".to_owned())));
         };
+        if let Some(Err(error)) = self.answers.get(place) {
+            return Ok(Err(failure_of(error)));
+        }
         if self.handles.len() >= self.most_handles {
             return Err(wasmtime::Error::new(TooManyHandles));
         }
@@ -67,9 +88,12 @@ pub(crate) struct TooManyHandles;
 impl Host for Answers {
     fn get_many(
         &mut self,
-        requests: Vec<Request>,
+        requests: Vec<WitRequest>,
     ) -> wasmtime::Result<Vec<Result<Resource<Handle>, Failure>>> {
-        requests.iter().map(|request| self.answer(request)).collect()
+        requests
+            .iter()
+            .map(|request| self.answer(request))
+            .collect()
     }
 }
 
@@ -87,8 +111,12 @@ impl HasData for HasAnswers {
     type Data<'a> = &'a mut Answers;
 }
 
-/// Adds the import to a linker; `answers` finds them in the store's data.
-pub(crate) fn add_to_linker<T: Send + 'static>(
+/// Adds the guest's one import to a linker, for those who run wasmtime themselves; `answers` finds
+/// them in the store's data.
+///
+/// # Errors
+/// Fails where the linker has that import already.
+pub fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     answers: fn(&mut T) -> &mut Answers,
 ) -> wasmtime::Result<()> {
@@ -96,10 +124,10 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
 }
 
 /// A request as the door knows it.
-pub(crate) fn wanted(request: &Request) -> Wanted {
+pub(crate) fn requested(request: &WitRequest) -> Request {
     match &request.source {
-        Source::Environment(name) => Wanted::Variable(name.clone()),
-        Source::Secret(key) => Wanted::Key {
+        Source::Environment(name) => Request::Variable(name.clone()),
+        Source::Secret(key) => Request::Key {
             store: key.store.clone(),
             secret: key.name.clone(),
             key: key.key.clone(),

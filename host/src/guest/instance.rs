@@ -57,7 +57,10 @@ impl ResourceLimiter for Limiter {
         let more = desired.saturating_sub(current);
         let take = |left: usize| left.checked_sub(more);
         if desired > self.memory
-            || self.shared.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err()
+            || self
+                .shared
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+                .is_err()
         {
             self.refused = true;
             return Ok(false);
@@ -170,7 +173,16 @@ impl Instance {
         match parsed {
             Ok((exports, set, parsed)) => {
                 let (guest, budget) = (guest.clone(), budget.clone());
-                Ok((Self { guest, store, exports, set, budget }, parsed))
+                Ok((
+                    Self {
+                        guest,
+                        store,
+                        exports,
+                        set,
+                        budget,
+                    },
+                    parsed,
+                ))
             }
             Err(error) => Err(classify(&error, &store)),
         }
@@ -231,7 +243,10 @@ fn new_store(guest: &Guest, budget: &Budget) -> Store<State> {
             refused: false,
         },
         #[cfg(feature = "guest")]
-        wasi: (wasmtime_wasi::WasiCtx::builder().build(), wasmtime::component::ResourceTable::new()),
+        wasi: (
+            wasmtime_wasi::WasiCtx::builder().build(),
+            wasmtime::component::ResourceTable::new(),
+        ),
     };
     let mut store = Store::new(&guest.shared.engine, state);
     store.limiter(|state| &mut state.limiter);

@@ -22,9 +22,9 @@ mod import;
 mod instance;
 mod ticker;
 
-pub use self::import::{Answers, Handle};
 pub(crate) use self::config::INSTANCES;
-pub(crate) use self::import::{add_to_linker, wanted};
+pub(crate) use self::import::requested;
+pub use self::import::{Answers, Handle, add_to_linker};
 pub use self::instance::GuestError;
 pub(crate) use self::instance::{Instance, Placed, Slot};
 
@@ -48,7 +48,10 @@ impl Guest {
     ///
     /// # Errors
     /// Fails where the process cannot reserve the memory for its instances, or start a thread.
-    #[expect(unsafe_code, reason = "code compiled ahead of time is trusted as this crate's own")]
+    #[expect(
+        unsafe_code,
+        reason = "code compiled ahead of time is trusted as this crate's own"
+    )]
     pub fn embedded() -> Result<Self, GuestError> {
         let engine = Engine::new(&config::config()).map_err(GuestError::unusable)?;
         // SAFETY: the bytes were made by this crate's build script and are part of its code.
@@ -84,7 +87,13 @@ impl Guest {
             .and_then(SecretsResolverPre::new)
             .map_err(GuestError::unusable)?;
         let ticker = Ticker::start(&engine).map_err(|_| GuestError::Unusable)?;
-        Ok(Self { shared: Arc::new(Shared { engine, pre, ticker }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                engine,
+                pre,
+                ticker,
+            }),
+        })
     }
 }
 

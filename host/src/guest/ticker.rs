@@ -28,17 +28,22 @@ impl Ticker {
     pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, watched) = (engine.clone(), Arc::clone(&shared));
-        let thread = thread::Builder::new().name("keyref-epoch".to_owned()).spawn(move || {
-            while !watched.stopped.load(Ordering::Acquire) {
-                if watched.calls.load(Ordering::Acquire) == 0 {
-                    thread::park();
-                } else {
-                    thread::sleep(TICK);
-                    engine.increment_epoch();
+        let thread = thread::Builder::new()
+            .name("keyref-epoch".to_owned())
+            .spawn(move || {
+                while !watched.stopped.load(Ordering::Acquire) {
+                    if watched.calls.load(Ordering::Acquire) == 0 {
+                        thread::park();
+                    } else {
+                        thread::sleep(TICK);
+                        engine.increment_epoch();
+                    }
                 }
-            }
-        })?;
-        Ok(Self { shared, thread: Some(thread) })
+            })?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Ticks until what it returns is dropped.

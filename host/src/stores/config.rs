@@ -81,8 +81,15 @@ impl StoreConfig {
     /// # Errors
     /// Fails where the value is not text.
     pub fn flag(&self, property: &str) -> Result<bool, StoreError> {
-        let value = self.text(property)?.unwrap_or_default().trim().to_ascii_lowercase();
-        Ok(matches!(value.as_str(), "y" | "yes" | "true" | "t" | "on" | "1"))
+        let value = self
+            .text(property)?
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        Ok(matches!(
+            value.as_str(),
+            "y" | "yes" | "true" | "t" | "on" | "1"
+        ))
     }
 
     /// The path to read for a property that names one.
@@ -128,8 +135,16 @@ impl Grants {
     /// Grants every kind, folder and host: for documents that an operator trusts as much as a
     /// command line.
     pub fn all() -> Self {
-        let mut grants = Self { any_folder: true, any_host: true, ..Self::default() };
-        grants.kinds.extend(super::REGISTRY.iter().map(|registration| registration.kind.to_owned()));
+        let mut grants = Self {
+            any_folder: true,
+            any_host: true,
+            ..Self::default()
+        };
+        grants.kinds.extend(
+            super::REGISTRY
+                .iter()
+                .map(|registration| registration.kind.to_owned()),
+        );
         grants
     }
 

@@ -8,9 +8,7 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::secret::Secret;
-use crate::stores::{
-    BulkRequest, Registration, SecretRequest, SecretStore, StoreError,
-};
+use crate::stores::{BulkRequest, Registration, SecretRequest, SecretStore, StoreError};
 
 pub(super) const REGISTRATION: Registration = Registration {
     kind: "secretstores.local.env",
@@ -18,7 +16,11 @@ pub(super) const REGISTRATION: Registration = Registration {
     argument: "prefix",
     build: |config| {
         let prefix = config.text("prefix")?.unwrap_or_default();
-        Ok(Arc::new(LocalEnv::new(prefix, config.environment.clone())))
+        let store = LocalEnv::new(prefix, config.environment.clone());
+        Ok(Arc::new(LocalEnv {
+            absent_is_empty: config.dapr_mode,
+            ..store
+        }))
     },
 };
 
@@ -29,13 +31,19 @@ pub(super) const REGISTRATION: Registration = Registration {
 #[derive(Debug)]
 pub struct LocalEnv {
     prefix: String,
+    /// Dapr answers for a variable that is not set as if it were empty.
+    absent_is_empty: bool,
     environment: Environment,
 }
 
 impl LocalEnv {
     /// A store of these variables.
     pub fn new(prefix: impl Into<String>, environment: Environment) -> Self {
-        Self { prefix: prefix.into(), environment }
+        Self {
+            prefix: prefix.into(),
+            absent_is_empty: false,
+            environment,
+        }
     }
 }
 
@@ -47,11 +55,13 @@ impl SecretStore for LocalEnv {
         _context: &Context,
     ) -> Result<Option<Secret>, StoreError> {
         let variable = format!("{}{}", self.prefix, request.name);
-        if env::is_refused(&variable) {
+        let value = if env::is_refused(&variable) {
             tracing::warn!(variable, "access to this environment variable is forbidden");
-            return Ok(None);
-        }
-        let value = self.environment.get(&variable);
+            None
+        } else {
+            self.environment.get(&variable)
+        };
+        let value = value.or_else(|| self.absent_is_empty.then(|| "".into()));
         Ok(value.map(|value| [(request.name.as_str(), value)].into_iter().collect()))
     }
 
@@ -60,11 +70,17 @@ impl SecretStore for LocalEnv {
         _request: &BulkRequest,
         _context: &Context,
     ) -> Result<BTreeMap<String, Secret>, StoreError> {
-        let secrets = self.environment.list().into_iter().filter_map(|(variable, value)| {
-            let name = variable.strip_prefix(&self.prefix).filter(|name| !name.is_empty())?;
-            let secret = || [(name, value)].into_iter().collect();
-            (!env::is_refused(&variable)).then(|| (name.to_owned(), secret()))
-        });
+        let secrets = self
+            .environment
+            .list()
+            .into_iter()
+            .filter_map(|(variable, value)| {
+                let name = variable
+                    .strip_prefix(&self.prefix)
+                    .filter(|name| !name.is_empty())?;
+                let secret = || [(name, value)].into_iter().collect();
+                (!env::is_refused(&variable)).then(|| (name.to_owned(), secret()))
+            });
         Ok(secrets.collect())
     }
 }

@@ -31,7 +31,8 @@ impl Memory {
         name: &str,
         entries: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        self.0.insert(name.to_owned(), entries.into_iter().collect());
+        self.0
+            .insert(name.to_owned(), entries.into_iter().collect());
         self
     }
 }

@@ -78,7 +78,10 @@ pub struct SecretRequest {
 impl SecretRequest {
     /// A request for a secret of the store's own namespace.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
     }
 
     /// The same in a namespace.
@@ -102,7 +105,10 @@ pub struct BulkRequest {
 impl BulkRequest {
     /// A request for all secrets of a namespace; empty for the store's own.
     pub fn new(namespace: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), options: Vec::new() }
+        Self {
+            namespace: namespace.into(),
+            options: Vec::new(),
+        }
     }
 }
 
@@ -126,7 +132,11 @@ pub struct StoreError {
 impl StoreError {
     /// An error without a hint.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hint: String::new() }
+        Self {
+            class,
+            message: message.into(),
+            hint: String::new(),
+        }
     }
 
     /// The store's settings are wrong.
@@ -192,9 +202,15 @@ pub(crate) fn check_kind(kind: &str, version: &str) -> Result<(), StoreError> {
     if registration(kind).is_none() {
         return Err(unknown_kind(kind));
     }
-    if !["", "v0", "v1"].iter().any(|known| version.eq_ignore_ascii_case(known)) {
-        let message =
-            format!("store kind `{}` has no version `{}`", printable(kind), printable(version));
+    if !["", "v0", "v1"]
+        .iter()
+        .any(|known| version.eq_ignore_ascii_case(known))
+    {
+        let message = format!(
+            "store kind `{}` has no version `{}`",
+            printable(kind),
+            printable(version)
+        );
         return Err(StoreError::misconfigured(message).with_hint("write `version: v1`"));
     }
     Ok(())
@@ -209,7 +225,9 @@ fn unknown_kind(kind: &str) -> StoreError {
 /// The registration of a kind.
 pub fn registration(kind: &str) -> Option<&'static Registration> {
     kind.strip_prefix("secretstores.")?;
-    REGISTRY.iter().find(|registration| registration.kind.eq_ignore_ascii_case(kind))
+    REGISTRY
+        .iter()
+        .find(|registration| registration.kind.eq_ignore_ascii_case(kind))
 }
 
 #[cfg(test)]

@@ -48,26 +48,27 @@ pub(super) fn access(settings: &StoreConfig) -> Result<Access, StoreError> {
     let kubeconfig = match path {
         Some(path) => {
             let name = format!("the kubeconfig of `{KUBECONFIG_PATH}`");
-            kubeconfig::read(&settings.readable_path(path)?, &name)?
+            kubeconfig::read(&Files::of(settings).path(path)?, &name)?
         }
         None => kubeconfig::of_environment(environment)?,
     };
     let (cluster, user) = kubeconfig::choose(kubeconfig, context, settings.is_from_document())?;
-    let Some(grants) = settings.grants() else {
-        return Access::new(&cluster, user, environment, Files::Any);
-    };
     // The operator's kubeconfig does what the operator wrote. A document that brings one of its
     // own, or chooses among the operator's clusters, is held to its grants.
-    if path.is_none() {
-        let access = Access::new(&cluster, user, environment, Files::Any)?;
-        if context.is_some() {
+    let files = if path.is_some() {
+        Files::of(settings)
+    } else {
+        Files::Any
+    };
+    let access = Access::new(&cluster, user, environment, files)?;
+    if let Some(grants) = settings.grants() {
+        if path.is_some() || context.is_some() {
             access.stays_on(grants)?;
         }
-        return Ok(access);
+        if path.is_some() {
+            access.trusts_nobody_else()?;
+        }
     }
-    let access = Access::new(&cluster, user, environment, Files::Granted(settings))?;
-    access.stays_on(grants)?;
-    access.trusts_nobody_else()?;
     Ok(access)
 }
 
@@ -170,16 +171,25 @@ impl Access {
         Err(StoreError::misconfigured(message).with_hint("give the store itself, or take it out"))
     }
 
-    /// The server's address, for messages.
-    pub(super) fn address(&self) -> String {
-        let url = &self.config.cluster_url;
-        let host = url.host().unwrap_or_default();
-        let default = if url.scheme_str() == Some("http") {
-            80
-        } else {
-            443
-        };
-        format!("{host}:{}", url.port_u16().unwrap_or(default))
+    /// Where the server is, for messages.
+    pub(super) fn place(&self) -> String {
+        let server = address(&self.config);
+        match &self.proxy {
+            None => format!(" at `{server}`"),
+            Some(proxy) => {
+                let proxy = address(&Config::new(proxy.uri().clone()));
+                format!(" at `{server}` through proxy `{proxy}`")
+            }
+        }
+    }
+}
+
+fn address(config: &Config) -> String {
+    let url = &config.cluster_url;
+    let host = url.host().unwrap_or_default();
+    match url.port_u16() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 

@@ -26,8 +26,6 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 const CALL: Duration = Duration::from_secs(30);
 /// The first pause between attempts; each is twice as long as the one before it.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause, unless the server asks for a longer one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many requests are under way at a time. Each takes a connection of its own.
 const AT_ONCE: usize = 16;
 /// How many secrets a page of a list holds.
@@ -190,7 +188,7 @@ async fn collect(
 /// The pause after an attempt: half of it fixed, half by chance, so that those who failed together
 /// do not come back together.
 fn pause(attempt: u32) -> Duration {
-    let whole = PAUSE.saturating_mul(1 << (attempt - 1)).min(LONGEST_PAUSE);
+    let whole = PAUSE * 2_u32.pow(attempt - 1);
     // The standard library's seeds of hash maps are its only source of chance.
     let chance = RandomState::new().hash_one(attempt) % 1000;
     whole / 2 + whole / 2 * u32::try_from(chance).unwrap_or_default() / 1000

@@ -19,6 +19,7 @@ use kube::client::{Body, ConfigExt as _};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tower::{BoxError, ServiceBuilder};
 
@@ -115,7 +116,7 @@ fn tls(
         tracing::warn!("the kubeconfig turns the check of the API server's certificate off");
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_custom_certificate_verifier(Arc::new(AnyServer(Arc::clone(&provider))))
     } else if let Some(authorities) = authorities {
         let mut roots = RootCertStore::empty();
         let (known, _) = roots.add_parsable_certificates(authorities);
@@ -131,12 +132,16 @@ fn tls(
                 .with_hint("set the cluster's `certificate-authority`")
         })?
     };
-    match identity {
-        None => Ok(builder.with_no_client_auth()),
-        Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key).map_err(|_| {
-            StoreError::misconfigured("`client-key` cannot be used, or not for its certificate")
-        }),
-    }
+    let Some(Identity { chain, key }) = identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| StoreError::misconfigured("`client-key` is of no kind that can be used"))?;
+    // The server judges the certificate: rustls itself would refuse those of version 1.
+    let certified = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    Ok(builder.with_client_cert_resolver(Arc::new(certified)))
 }
 
 /// The name that the server's certificate must be for.

@@ -80,7 +80,7 @@ impl Credentials {
         let token = token.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(StoreError::misconfigured(
-                "the token of the kubeconfig's user is no token",
+                "the token of the kubeconfig's user is empty, or holds what no token can hold",
             ));
         }
         self.headers.token = Some(SecretString::from(token));

@@ -21,12 +21,27 @@ pub(super) enum Files<'a> {
     Granted(&'a StoreConfig),
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    /// Those that settings may name.
+    pub(super) fn of(settings: &'a StoreConfig) -> Self {
+        if settings.is_from_document() {
+            Self::Granted(settings)
+        } else {
+            Self::Any
+        }
+    }
+
     /// The path to read, if it may be.
     pub(super) fn path(self, path: &str) -> Result<PathBuf, StoreError> {
         match self {
             Self::Any => Ok(PathBuf::from(path)),
-            Self::Granted(settings) => settings.readable_path(path),
+            Self::Granted(settings) => {
+                let path = settings.readable_path(path)?;
+                // A pipe or a device could keep its reader for ever.
+                path.is_file().then_some(path).ok_or_else(|| {
+                    StoreError::misconfigured("the path that a document names is not a file's")
+                })
+            }
         }
     }
 

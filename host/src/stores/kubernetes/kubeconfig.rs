@@ -25,8 +25,10 @@ pub(super) fn of_environment(environment: &Environment) -> Result<Kubeconfig, St
         read(path, &name)
     });
     let first = kubeconfigs.next().ok_or_else(|| {
-        StoreError::misconfigured("no way to an API server is known")
-            .with_hint("run in a pod with a service account, or set `kubeconfigPath` or KUBECONFIG")
+        StoreError::misconfigured(
+            "no way to an API server is known: there is neither a pod's service account nor a kubeconfig",
+        )
+            .with_hint("set `kubeconfigPath` or KUBECONFIG to a file that exists")
     })??;
     kubeconfigs.try_fold(first, |merged, kubeconfig| {
         merged.merge(kubeconfig?).map_err(|_| {

@@ -13,7 +13,7 @@ use crate::error::Class;
 use crate::stores::{StoreConfig, StoreError};
 
 /// How long before they end credentials are renewed.
-const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+const MARGIN: SignedDuration = SignedDuration::from_secs(10);
 /// How long a failure to find the API server stands: a plugin that fails must not run once for
 /// each secret.
 const STANDING: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ async fn find(settings: Arc<StoreConfig>) -> Result<Link, StoreError> {
         plugin::run(&plugin, credentials).await?;
     }
     let valid_until = credentials.valid_until;
-    let server = format!(" at `{}`", access.address()).into();
+    let server = access.place().into();
     let client = blocking(move || connect::client(access)).await?;
     Ok(Link {
         client,

@@ -1,10 +1,9 @@
 //! dotenv: variables, each a secret with one key of its own name.
 //!
-//! Nothing is substituted: a file must not read the environment by naming a variable. `dotenvy`,
-//! which does so and cannot be told not to, is therefore of no use. And where dialects of dotenv
-//! read one text as different values, it is refused, since a password that is cut at a `#` or
-//! lacks what follows a `$` is found out late: outside of quotes there are none of these
-//! characters, and nothing is special between single quotes.
+//! Nothing is substituted: a file must not read the environment by naming a variable. `dotenvy`
+//! does that and cannot be told not to. What dialects of dotenv read differently is refused, since
+//! a password that is cut at a `#` or lacks what follows a `$` is found out late: such characters
+//! must stand in quotes, and in single quotes nothing is special.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +16,27 @@ use crate::stores::StoreError;
 
 pub(super) fn read(source: &Source) -> Result<Secrets, StoreError> {
     let text = source.text()?;
-    let mut reader = Reader { rest: text.strip_prefix('\u{FEFF}').unwrap_or(text) };
+    let mut reader = Reader {
+        rest: text.strip_prefix('\u{FEFF}').unwrap_or(text),
+    };
     let mut variables = BTreeMap::new();
     while reader.find_variable() {
         let (name, value) = reader.variable().map_err(|fault| {
             let is_disputed = [BARE, DOLLAR, ESCAPE].contains(&fault);
-            source.error_at(text.len() - reader.rest.len(), fault).with_hint(
-                if is_disputed { "in single quotes every character stands for itself" } else { "" },
-            )
+            source
+                .error_at(text.len() - reader.rest.len(), fault)
+                .with_hint(if is_disputed {
+                    "in single quotes every character stands for itself"
+                } else {
+                    ""
+                })
         })?;
         if variables.insert(name, value).is_some() {
             return Err(source.error(format_args!("sets the variable `{name}` twice")));
         }
     }
-    let secret = |(name, value): (&str, _)| (name.to_owned(), [(name, value)].into_iter().collect());
+    let secret =
+        |(name, value): (&str, _)| (name.to_owned(), [(name, value)].into_iter().collect());
     Ok(variables.into_iter().map(secret).collect())
 }
 
@@ -88,31 +94,32 @@ impl<'a> Reader<'a> {
     }
 
     fn name(&mut self) -> Result<&'a str, Fault> {
-        if !self.rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        if !self
+            .rest
+            .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        {
             return Err("has no name of a variable here");
         }
         Ok(self.take(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)))
     }
 
     /// A value up to the end of its line or to a comment, which must follow a blank.
-    fn unquoted(&mut self, is_spaced: bool) -> Result<SecretValue, Fault> {
+    fn unquoted(&mut self, mut is_spaced: bool) -> Result<SecretValue, Fault> {
         let line = self.rest;
-        let mut may_comment = is_spaced;
         loop {
-            self.take(|c| !"'\"`\\$# \t\n".contains(c));
-            may_comment |= self.skip_blanks();
             match self.rest.chars().next() {
                 None | Some('\n') => break,
-                Some('#') if may_comment => break,
-                Some('\'' | '"' | '`' | '\\' | '$' | '#') => {
-                    return Err(BARE);
+                Some('#') if is_spaced => break,
+                Some('\'' | '"' | '`' | '\\' | '$' | '#') => return Err(BARE),
+                Some(_) => {
+                    self.take(|c| !"'\"`\\$# \t\n".contains(c));
+                    is_spaced = self.skip_blanks();
                 }
-                Some(_) => may_comment = false,
             }
         }
-        let value = line.get(..line.len() - self.rest.len()).unwrap_or_default();
+        let value = line.get(..line.len() - self.rest.len());
         self.take(|c| c != '\n');
-        Ok(SecretValue::from(value.trim()))
+        Ok(SecretValue::from(value.unwrap_or_default().trim()))
     }
 
     fn single_quoted(&mut self) -> Result<SecretValue, Fault> {
@@ -165,5 +172,109 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::listing;
+    use super::{Source, read};
+
+    fn value(text: &str) -> String {
+        let secrets = read(&Source::of(".env", format!("K={text}").as_bytes())).unwrap();
+        secrets["K"]
+            .get("K")
+            .unwrap()
+            .reveal_text()
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn each_variable_is_a_secret() {
+        let text =
+            "\u{FEFF}# comment\n\n A=1\r\nexport B = 'two' # comment\nexport=x\ndb.pass-word=y";
+        assert_eq!(
+            listing(&read(&Source::of(".env", text.as_bytes())).unwrap()),
+            [
+                "A/A=1",
+                "B/B=two",
+                "db.pass-word/db.pass-word=y",
+                "export/export=x"
+            ]
+        );
+    }
+
+    #[test]
+    fn values_are_what_all_dialects_read() {
+        for (text, meant) in [
+            ("", ""),
+            (" # comment", ""),
+            ("a b  c\t# comment", "a b  c"),
+            (" a=b ", "a=b"),
+            ("'$HOME #\"\\n'", "$HOME #\"\\n"),
+            ("'two\nlines'", "two\nlines"),
+            (r#""a\n\t\"\$HOME\\""#, "a\n\t\"$HOME\\"),
+            ("\"two\nlines # in\" # comment", "two\nlines # in"),
+        ] {
+            assert_eq!(value(text), meant, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_substituted_and_what_could_be_is_refused() {
+        for (text, what) in [
+            ("$HOME", "3` has a character here that must stand in quotes"),
+            (
+                "a${HOME}",
+                "4` has a character here that must stand in quotes",
+            ),
+            (
+                "\"a$HOME\"",
+                "5` has a `$` here that must be `\\$` in double quotes",
+            ),
+            ("a#b", "4` has a character here that must stand in quotes"),
+            (" a#b", "5` has a character here that must stand in quotes"),
+            ("#b", "3` has a character here that must stand in quotes"),
+            ("it's", "5` has a character here that must stand in quotes"),
+            ("a\\nb", "4` has a character here that must stand in quotes"),
+            ("`a`", "3` has a character here that must stand in quotes"),
+            (r#""\x""#, "5` has an unknown escape here"),
+        ] {
+            let error = read(&Source::of(".env", format!("K={text}").as_bytes())).unwrap_err();
+            assert_eq!(error.message, format!("`.env:1:{what}"));
+            assert_eq!(
+                error.hint,
+                "in single quotes every character stands for itself"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_variable_is_refused() {
+        for (text, what) in [
+            ("=x", ":1:1` has no name of a variable here"),
+            (
+                "A=1\nB: 2",
+                ":2:2` has no `=` here, after the name of a variable",
+            ),
+            (
+                "A='x'y",
+                ":1:6` goes on here, after a quote that ends a value",
+            ),
+            (
+                "A=\"x\"#y",
+                ":1:6` goes on here, after a quote that ends a value",
+            ),
+            ("A='x", ":1:4` has a value here without a closing quote"),
+            (
+                "A=\"x\\\"",
+                ":1:4` has a value here without a closing quote",
+            ),
+            ("A=1\nA=2", "` sets the variable `A` twice"),
+        ] {
+            let error = read(&Source::of(".env", text.as_bytes())).unwrap_err();
+            assert_eq!(error.message, format!("`.env{what}"));
+        }
     }
 }

@@ -1,35 +1,25 @@
 //! From a tree to secrets: each way from the root to a value is a name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 
-use super::source::{Source, shown};
+use super::leaves::{Leaf, Leaves};
+use super::source::Source;
 use super::{LocalFileOptions, Secrets};
-use crate::problem::printable;
 use crate::secret::SecretValue;
 use crate::stores::StoreError;
-
-/// The most memory that flattened names may take. They repeat the names of what encloses a value,
-/// so that a small file can hold very long ones.
-const MAX_NAMES: usize = 64 << 20;
-
-/// What a name costs beside its text.
-const NAME_COST: usize = 64;
-
-/// How many names an error or a warning lists.
-const LISTED: usize = 5;
 
 /// Takes a tree, one event after another, and gives secrets back. The root must be an object.
 pub(super) struct Flattener<'a> {
     options: &'a LocalFileOptions,
     /// The containers that are open, from the root on.
     frames: Vec<Frame>,
-    /// The name of the value that comes next.
+    /// The key at the root.
+    top: Rc<str>,
+    /// The name of the value that comes next; in a multi-valued store, without the key at the root.
     path: String,
-    /// Where the store is multi-valued: the names at the root.
-    secrets: Vec<String>,
-    leaves: Vec<Option<Leaf>>,
-    memory: Option<usize>,
+    leaves: Leaves,
 }
 
 /// A container of a tree.
@@ -46,21 +36,14 @@ struct Frame {
 }
 
 enum Members {
-    /// The leaves of each key so far, and the key that is being filled with its first leaf.
-    Object { done: BTreeMap<String, Range<usize>>, open: Option<(String, usize)> },
+    Object {
+        /// The leaves of each key that is complete.
+        done: BTreeMap<String, Range<usize>>,
+        /// The key that is being filled, and the first of its leaves.
+        open: Option<(String, usize)>,
+    },
     /// The index of the next element.
     Array(usize),
-}
-
-enum Leaf {
-    /// A secret with one key of its own name.
-    Single(String, SecretValue),
-    /// One key of a secret.
-    Key { secret: usize, key: String, value: SecretValue },
-    /// A secret, with keys or without.
-    Secret(usize),
-    /// What is no secret in a multi-valued store.
-    Dropped(usize),
 }
 
 impl<'a> Flattener<'a> {
@@ -68,10 +51,9 @@ impl<'a> Flattener<'a> {
         Self {
             options,
             frames: Vec::new(),
+            top: Rc::from(""),
             path: String::new(),
-            secrets: Vec::new(),
-            leaves: Vec::new(),
-            memory: Some(MAX_NAMES),
+            leaves: Leaves::new(),
         }
     }
 
@@ -86,32 +68,34 @@ impl<'a> Flattener<'a> {
 
     /// Names the value that follows. The last of one name counts, as in Go.
     pub(super) fn key(&mut self, name: String) {
-        let count = self.leaves.len();
-        let replaced = self.frames.last_mut().and_then(|frame| frame.begin(&name, count));
-        for leaf in replaced.and_then(|range| self.leaves.get_mut(range)).into_iter().flatten() {
-            *leaf = None;
-        }
         self.step(&name);
-        if self.depth() == 1 && self.options.multi_valued {
-            self.secrets.push(name);
+        if self.depth() == 1 {
+            self.top = Rc::from(name.as_str());
+        }
+        let count = self.leaves.count();
+        let frame = self.frames.last_mut();
+        if let Some(replaced) = frame.and_then(|frame| frame.begin(name, count)) {
+            self.leaves.discard(replaced);
         }
     }
 
     pub(super) fn begin_object(&mut self) {
         self.next_element();
         if self.is_at_top() {
-            self.leaves.push(self.secrets.len().checked_sub(1).map(Leaf::Secret));
+            self.leaves.push(Leaf::Secret(Rc::clone(&self.top)));
         }
-        let members = Members::Object { done: BTreeMap::new(), open: None };
-        self.frames.push(Frame { path: self.path.len(), members });
+        self.begin(Members::Object {
+            done: BTreeMap::new(),
+            open: None,
+        });
     }
 
     pub(super) fn begin_array(&mut self) {
         self.next_element();
         if self.is_at_top() {
-            self.drop_value();
+            self.leaves.push(Leaf::Dropped(Rc::clone(&self.top)));
         }
-        self.frames.push(Frame { path: self.path.len(), members: Members::Array(0) });
+        self.begin(Members::Array(0));
     }
 
     pub(super) fn end(&mut self) {
@@ -122,8 +106,7 @@ impl<'a> Flattener<'a> {
     pub(super) fn text(&mut self, value: SecretValue) {
         self.next_element();
         if self.is_at_top() {
-            let name = self.secrets.last().cloned().unwrap_or_default();
-            self.leaves.push(Some(Leaf::Single(name, value)));
+            self.leaves.push(Leaf::Single(self.top.to_string(), value));
         } else {
             self.value(value);
         }
@@ -133,7 +116,7 @@ impl<'a> Flattener<'a> {
     pub(super) fn scalar(&mut self, value: Option<SecretValue>) {
         self.next_element();
         if self.is_at_top() {
-            self.drop_value();
+            self.leaves.push(Leaf::Dropped(Rc::clone(&self.top)));
         } else if let Some(value) = value {
             self.value(value);
         }
@@ -141,55 +124,24 @@ impl<'a> Flattener<'a> {
 
     /// The secrets of a tree that is complete.
     pub(super) fn finish(self, source: &Source) -> Result<Secrets, StoreError> {
-        if self.memory.is_none() {
-            let limit = MAX_NAMES >> 20;
-            return Err(source.error(format_args!("makes names of more than {limit} MiB")));
-        }
-        let name = |secret: usize| self.secrets.get(secret).cloned().unwrap_or_default();
-        let mut secrets: BTreeMap<String, BTreeMap<String, SecretValue>> = BTreeMap::new();
-        let mut colliding = BTreeSet::new();
-        let mut dropped = BTreeSet::new();
-        for leaf in self.leaves.into_iter().flatten() {
-            let (secret, key, value) = match leaf {
-                Leaf::Single(name, value) => (name.clone(), name, value),
-                Leaf::Key { secret, key, value } => (name(secret), key, value),
-                Leaf::Secret(secret) => {
-                    secrets.entry(name(secret)).or_default();
-                    continue;
-                }
-                Leaf::Dropped(secret) => {
-                    dropped.insert(name(secret));
-                    continue;
-                }
-            };
-            if secrets.entry(secret).or_default().insert(key.clone(), value).is_some() {
-                colliding.insert(key);
-            }
-        }
-        if !colliding.is_empty() {
-            // Dapr keeps one of them, and not always the same.
-            let names = list(&colliding);
-            return Err(source
-                .error(format_args!("has several values of one name once it is flattened: {names}"))
-                .with_hint("rename one of them, or set another `nestedSeparator`"));
-        }
-        if !dropped.is_empty() {
-            tracing::warn!(
-                path = shown(source.path()),
-                names = list(&dropped),
-                "a multi-valued file holds objects and text: these are neither and are left out"
-            );
-        }
-        Ok(secrets.into_iter().map(|(name, keys)| (name, keys.into_iter().collect())).collect())
+        self.leaves.into_secrets(source)
     }
 
-    /// Whether the next value stands at the root, and what stands there decides what it is.
+    /// Whether the next value stands at the root of a multi-valued store, where its type decides.
     fn is_at_top(&self) -> bool {
         self.options.multi_valued && self.depth() == 1
     }
 
+    fn begin(&mut self, members: Members) {
+        self.frames.push(Frame {
+            path: self.path.len(),
+            members,
+        });
+    }
+
     fn next_element(&mut self) {
-        if let Some(Frame { members: Members::Array(next), .. }) = self.frames.last_mut() {
+        let frame = self.frames.last_mut();
+        if let Some(Members::Array(next)) = frame.map(|frame| &mut frame.members) {
             let index = next.to_string();
             *next += 1;
             self.step(&index);
@@ -198,36 +150,25 @@ impl<'a> Flattener<'a> {
 
     /// Makes this name the last of the path.
     fn step(&mut self, name: &str) {
-        let Some(frame) = self.frames.last() else { return };
-        self.path.truncate(frame.path);
-        // The name at the root is not part of a key.
+        self.path
+            .truncate(self.frames.last().map_or(0, |frame| frame.path));
         let first = if self.options.multi_valued { 2 } else { 1 };
-        if self.frames.len() > first {
+        if self.depth() > first {
             self.path.push_str(&self.options.separator);
         }
-        if self.frames.len() >= first {
+        if self.depth() >= first {
             self.path.push_str(name);
         }
     }
 
     fn value(&mut self, value: SecretValue) {
-        self.memory = self
-            .memory
-            .and_then(|left| left.checked_sub(self.path.len().saturating_add(NAME_COST)));
-        if self.memory.is_none() {
-            return;
-        }
         let path = self.path.clone();
         if !self.options.multi_valued {
-            self.leaves.push(Some(Leaf::Single(path, value)));
+            self.leaves.push(Leaf::Single(path, value));
         } else if self.frames.get(1).map(Frame::container) == Some(Container::Object) {
-            let secret = self.secrets.len().saturating_sub(1);
-            self.leaves.push(Some(Leaf::Key { secret, key: path, value }));
+            let top = Rc::clone(&self.top);
+            self.leaves.push(Leaf::Key(top, path, value));
         }
-    }
-
-    fn drop_value(&mut self) {
-        self.leaves.push(self.secrets.len().checked_sub(1).map(Leaf::Dropped));
     }
 }
 
@@ -241,19 +182,105 @@ impl Frame {
 
     /// Begins a key whose leaves start at an index; gives back the leaves of an earlier one of that
     /// name.
-    fn begin(&mut self, name: &str, start: usize) -> Option<Range<usize>> {
-        let Members::Object { done, open } = &mut self.members else { return None };
-        if let Some((key, first)) = open.replace((name.to_owned(), start)) {
+    fn begin(&mut self, name: String, start: usize) -> Option<Range<usize>> {
+        let Members::Object { done, open } = &mut self.members else {
+            return None;
+        };
+        if let Some((key, first)) = open.take() {
             done.insert(key, first..start);
         }
-        done.remove(name)
+        let earlier = done.remove(&name);
+        *open = Some((name, start));
+        earlier
     }
 }
 
-/// Some names in backticks, and how many more there are.
-fn list(names: &BTreeSet<String>) -> String {
-    let listed: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{}`", printable(name))).collect();
-    let more = names.len() - listed.len();
-    let listed = listed.join(", ");
-    if more == 0 { listed } else { format!("{listed} and {more} more") }
+#[cfg(test)]
+mod tests {
+    use super::super::json;
+    use super::super::tests::listing;
+    use super::LocalFileOptions;
+    use crate::stores::local_file::source::Source;
+
+    fn flat(text: &str) -> Vec<String> {
+        listing(&json::read(&Source::of("s.json", text.as_bytes()), &options()).unwrap())
+    }
+
+    fn multi_valued(text: &str) -> Vec<String> {
+        let options = options().with_multi_valued(true);
+        listing(&json::read(&Source::of("s.json", text.as_bytes()), &options).unwrap())
+    }
+
+    fn options() -> LocalFileOptions {
+        LocalFileOptions::default()
+    }
+
+    #[test]
+    fn each_way_to_a_value_is_a_secret() {
+        assert_eq!(
+            flat(r#"{"a": ["x", {"q": "r"}, [["y"]]], "b": {"": "w"}, "": "v", "c:d": ""}"#),
+            [
+                "/=v",
+                "a:0/a:0=x",
+                "a:1:q/a:1:q=r",
+                "a:2:0:0/a:2:0:0=y",
+                "b:/b:=w",
+                "c:d/c:d="
+            ]
+        );
+    }
+
+    #[test]
+    fn empty_containers_and_null_are_nothing_and_keep_their_index() {
+        assert_eq!(
+            flat(r#"{"a": {}, "b": [], "c": [null, {}, "x"]}"#),
+            ["c:2/c:2=x"]
+        );
+    }
+
+    #[test]
+    fn last_of_one_key_replaces_all_of_the_first() {
+        assert_eq!(
+            flat(r#"{"a": {"x": "1", "y": "2"}, "b": "3", "a": {"z": "4"}}"#),
+            ["a:z/a:z=4", "b/b=3"]
+        );
+        assert_eq!(flat(r#"{"a": "1", "a": "2", "a": null}"#), [""; 0]);
+        assert_eq!(multi_valued(r#"{"a": {"x": "1"}, "a": "2"}"#), ["a/a=2"]);
+        assert_eq!(
+            multi_valued(r#"{"a": {"x": {"y": "1"}, "x": "2"}}"#),
+            ["a/x=2"]
+        );
+    }
+
+    #[test]
+    fn multi_valued_file_holds_objects_and_text() {
+        let text =
+            r#"{"t": "v", "o": {"a": {"b": ["x", 7]}, "c": true, "": "w"}, "n": 7, "l": ["y"]}"#;
+        assert_eq!(
+            multi_valued(text),
+            ["o/=w", "o/a:b:0=x", "o/a:b:1=7", "o/c=true", "t/t=v"]
+        );
+    }
+
+    #[test]
+    fn empty_object_of_a_multi_valued_file_is_a_secret_without_keys() {
+        let options = options().with_multi_valued(true);
+        let source = Source::of("s.json", br#"{"a": {}, "b": {}, "b": 1}"#);
+        let secrets = json::read(&source, &options).unwrap();
+        assert_eq!(secrets.keys().collect::<Vec<_>>(), ["a"]);
+        assert!(secrets["a"].is_empty());
+    }
+
+    #[test]
+    fn ways_that_become_one_name_collide() {
+        let read = |options: &LocalFileOptions| {
+            let text = br#"{"a:b": "x", "a": {"b": "y"}, "s": {"a.b": "x", "a": {"b": "y"}}}"#;
+            json::read(&Source::of("s.json", text), options)
+        };
+        assert!(read(&options()).is_err());
+        assert!(read(&options().with_separator("__")).is_ok());
+        assert!(read(&options().with_multi_valued(true)).is_ok());
+        let dotted = options().with_multi_valued(true).with_separator(".");
+        assert!(read(&dotted).is_err());
+    }
 }

@@ -19,19 +19,28 @@ const MAX_BYTES: usize = 64 << 20;
 const FILE_COST: usize = 1 << 10;
 
 pub(super) fn read(path: &Path) -> Result<Secrets, StoreError> {
-    let root = path.canonicalize().map_err(|error| unreadable(path, &error))?;
-    let mut folder = Folder { root, left: Some(MAX_BYTES) };
+    let root = path
+        .canonicalize()
+        .map_err(|error| unreadable(path, &error))?;
+    let mut folder = Folder {
+        root,
+        left: Some(MAX_BYTES),
+    };
     let mut secrets = Secrets::new();
     for (name, entry) in entries(path)? {
         let secret = match folder.kind(&entry)? {
-            Kind::File => [(name.as_str(), folder.value(&entry)?)].into_iter().collect(),
+            Kind::File(real) => [(name.as_str(), folder.value(&real, &entry)?)]
+                .into_iter()
+                .collect(),
             Kind::Folder => folder.secret(&entry)?,
         };
         secrets.insert(name, secret);
     }
     if folder.left.is_none() {
         let (path, limit) = (shown(path), MAX_BYTES >> 20);
-        return Err(StoreError::misconfigured(format!("`{path}` holds more than {limit} MiB")));
+        return Err(StoreError::misconfigured(format!(
+            "`{path}` holds more than {limit} MiB"
+        )));
     }
     Ok(secrets)
 }
@@ -44,7 +53,8 @@ struct Folder {
 }
 
 enum Kind {
-    File,
+    /// A file, and where it really is.
+    File(PathBuf),
     Folder,
 }
 
@@ -61,31 +71,36 @@ impl Folder {
         if kind.is_dir() {
             Ok(Kind::Folder)
         } else if kind.is_file() {
-            Ok(Kind::File)
+            Ok(Kind::File(real))
         } else {
-            Err(StoreError::misconfigured(format!("`{shown}` is neither a file nor a folder")))
+            Err(StoreError::misconfigured(format!(
+                "`{shown}` is neither a file nor a folder"
+            )))
         }
     }
 
     fn secret(&mut self, path: &Path) -> Result<Secret, StoreError> {
         let mut keys = BTreeMap::new();
         for (key, entry) in entries(path)? {
-            if let Kind::Folder = self.kind(&entry)? {
+            let Kind::File(real) = self.kind(&entry)? else {
                 let shown = shown(&entry);
-                return Err(StoreError::misconfigured(format!("`{shown}` is a folder too deep"))
-                    .with_hint("a folder of secrets holds files, and a folder in it only files"));
-            }
-            keys.insert(key, self.value(&entry)?);
+                return Err(
+                    StoreError::misconfigured(format!("`{shown}` is a folder too deep")).with_hint(
+                        "a folder of secrets holds files, and a folder in it only files",
+                    ),
+                );
+            };
+            keys.insert(key, self.value(&real, &entry)?);
         }
         Ok(keys.into_iter().collect())
     }
 
     /// What a file holds; nothing once the limit is reached.
-    fn value(&mut self, path: &Path) -> Result<SecretValue, StoreError> {
+    fn value(&mut self, path: &Path, name: &Path) -> Result<SecretValue, StoreError> {
         if self.left.is_none() {
             return Ok(SecretValue::from(""));
         }
-        let source = Source::read(path, path)?;
+        let source = Source::read(path, name)?;
         self.left = self
             .left
             .and_then(|left| left.checked_sub(source.bytes().len().saturating_add(FILE_COST)));
@@ -108,4 +123,78 @@ fn entries(folder: &Path) -> Result<BTreeMap<String, PathBuf>, StoreError> {
         }
     }
     Ok(entries)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::super::tests::{Folder, listing};
+    use super::read;
+
+    #[test]
+    fn file_is_a_secret_and_a_folder_is_one_with_many_keys() {
+        let folder = Folder::new();
+        folder.write("token", b"t0k3n\n");
+        folder.write("binary", b"\xFF\0");
+        folder.write("redis/password", b"pw");
+        folder.write("redis/.dockerconfigjson", b"{}");
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        let secrets = read(folder.path()).unwrap();
+        assert_eq!(secrets["binary"].get("binary").unwrap().reveal(), b"\xFF\0");
+        assert!(secrets["empty"].is_empty());
+        let texts = secrets
+            .into_iter()
+            .filter(|(name, _)| name != "binary")
+            .collect();
+        assert_eq!(
+            listing(&texts),
+            [
+                "redis/.dockerconfigjson={}",
+                "redis/password=pw",
+                "token/token=t0k3n\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn volume_of_the_kubelet_is_read_through_its_links() {
+        let folder = Folder::new();
+        folder.write("redis/..2024_01_01/password", b"pw");
+        symlink("..2024_01_01", folder.path().join("redis/..data")).unwrap();
+        symlink("..data/password", folder.path().join("redis/password")).unwrap();
+        assert_eq!(
+            listing(&read(folder.path()).unwrap()),
+            ["redis/password=pw"]
+        );
+        let volume = folder.path().join("redis");
+        assert_eq!(listing(&read(&volume).unwrap()), ["password/password=pw"]);
+    }
+
+    #[test]
+    fn link_out_of_the_folder_is_refused() {
+        let folder = Folder::new();
+        folder.write("outside", b"s3cr3t");
+        folder.write("inside/token", b"");
+        symlink("../outside", folder.path().join("inside/link")).unwrap();
+        let error = read(&folder.path().join("inside")).unwrap_err();
+        assert!(
+            error
+                .message
+                .ends_with("inside/link` is a link that leads out of the folder of secrets")
+        );
+    }
+
+    #[test]
+    fn folder_too_deep_is_refused() {
+        let folder = Folder::new();
+        folder.write("a/b/c", b"");
+        assert!(
+            read(folder.path())
+                .unwrap_err()
+                .message
+                .ends_with("a/b` is a folder too deep")
+        );
+    }
 }

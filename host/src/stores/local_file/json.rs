@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::flattener::{Container, Flattener};
 use super::scalar::ScalarText;
 use super::source::Source;
-use super::{LocalFileOptions, Secrets};
+use super::{LocalFileOptions, Secrets, escape};
 use crate::secret::SecretValue;
 use crate::stores::StoreError;
 
@@ -51,7 +51,11 @@ impl<'a> Reader<'a> {
             _ => return Err("an object belongs here, with a secret for each key"),
         }
         self.skip_space();
-        if self.at == self.bytes.len() { Ok(()) } else { Err("nothing may follow the object") }
+        if self.at == self.bytes.len() {
+            Ok(())
+        } else {
+            Err("nothing may follow the object")
+        }
     }
 
     /// The object at the root. There is no recursion, so that depth costs no stack.
@@ -189,27 +193,27 @@ impl<'a> Reader<'a> {
     }
 
     fn digits(&mut self) -> Result<(), Fault> {
-        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let count = self
+            .rest()
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         self.at += count;
-        if count == 0 { Err("a digit belongs here") } else { Ok(()) }
+        if count == 0 {
+            Err("a digit belongs here")
+        } else {
+            Ok(())
+        }
     }
 
     /// A text in double quotes.
     fn text(&mut self) -> Result<Zeroizing<String>, Fault> {
         self.at += 1;
         let raw = self.raw_text()?;
-        // Nothing becomes longer than a bad byte, of which three are made: the buffer never grows.
-        let mut text = Zeroizing::new(String::with_capacity(raw.len() * 3));
-        let mut rest = raw;
-        while !rest.is_empty() {
-            let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
-            let (plain, escaped) = rest.split_at(plain);
-            push_lossy(&mut text, plain);
-            rest = push_escape(&mut text, escaped).ok_or_else(|| {
-                self.at += raw.len() - escaped.len();
-                "no escape of JSON"
-            })?;
-        }
+        let text = escape::decode(raw).map_err(|offset| {
+            self.at += offset;
+            "no escape of JSON"
+        })?;
         self.at += raw.len() + 1;
         Ok(text)
     }
@@ -262,64 +266,131 @@ fn closing(container: Container) -> u8 {
     }
 }
 
-/// Adds bytes as text, with U+FFFD for each that is not UTF-8.
-fn push_lossy(text: &mut String, bytes: &[u8]) {
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        // The standard library makes one of several bytes, Go one of each.
-        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
-    }
-}
-
-/// Adds what the escape at the beginning of some bytes stands for, and gives back what follows it.
-/// Nothing at all is also well.
-fn push_escape<'a>(text: &mut String, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let (escaped, rest) = match bytes {
-        [] => return Some(bytes),
-        [_, b'u', rest @ ..] => return push_unicode(text, rest),
-        [_, byte @ (b'"' | b'\\' | b'/'), rest @ ..] => (char::from(*byte), rest),
-        [_, b'b', rest @ ..] => ('\u{8}', rest),
-        [_, b'f', rest @ ..] => ('\u{c}', rest),
-        [_, b'n', rest @ ..] => ('\n', rest),
-        [_, b'r', rest @ ..] => ('\r', rest),
-        [_, b't', rest @ ..] => ('\t', rest),
-        _ => return None,
-    };
-    text.push(escaped);
-    Some(rest)
-}
-
-/// The same after `\u`. A surrogate without its other half becomes U+FFFD.
-fn push_unicode<'a>(text: &mut String, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let (first, rest) = code_unit(bytes)?;
-    let pair = rest.strip_prefix(br"\u").and_then(code_unit).and_then(|(second, rest)| {
-        let pair = char::decode_utf16([first, second]).next()?.ok()?;
-        (pair.len_utf16() == 2).then_some((pair, rest))
-    });
-    let single = char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER);
-    let (decoded, rest) = pair.unwrap_or((single, rest));
-    text.push(decoded);
-    Some(rest)
-}
-
-/// Four hexadecimal digits.
-fn code_unit(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (digits, rest) = bytes.split_first_chunk::<4>()?;
-    let unit = digits.iter().try_fold(0, |unit, digit| {
-        let digit = char::from(*digit).to_digit(16)?;
-        Some(unit << 4 | digit)
-    })?;
-    Some((u16::try_from(unit).ok()?, rest))
-}
-
 /// What may be at fault with a file that is not JSON.
 fn hint(source: &Source) -> &'static str {
     let bytes = source.bytes();
-    if source.path().extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("json")) {
+    let extension = source.path().extension();
+    if extension.is_none_or(|extension| !extension.eq_ignore_ascii_case("json")) {
         "the file's extension decides how it is read: `.json`, `.yaml`, `.toml`, `.env`, or JSON"
     } else if bytes.starts_with(b"\xEF\xBB\xBF") || bytes.starts_with(b"\xFF\xFE") {
         "save the file as UTF-8 without a byte order mark"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::listing;
+    use super::{LocalFileOptions, Source, read};
+
+    fn value(value: &[u8]) -> String {
+        let text = [br#"{"k":"#, value, b"}"].concat();
+        let secrets = read(&Source::of("s.json", &text), &LocalFileOptions::default()).unwrap();
+        let value = secrets["k"].get("k").unwrap();
+        value.reveal_text().unwrap().to_owned()
+    }
+
+    fn error(text: &[u8]) -> String {
+        read(&Source::of("s.json", text), &LocalFileOptions::default())
+            .unwrap_err()
+            .message
+    }
+
+    #[test]
+    fn null_is_an_empty_store() {
+        let secrets = read(
+            &Source::of("s.json", b" null\n"),
+            &LocalFileOptions::default(),
+        );
+        assert_eq!(listing(&secrets.unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn scalars_are_their_text_in_the_file() {
+        for text in [
+            "42",
+            "-0",
+            "1.50",
+            "1E+2",
+            "12345678901234567890123",
+            "5e-324",
+            "true",
+        ] {
+            assert_eq!(value(text.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused_with_its_place() {
+        const NO_OBJECT: &str = "an object belongs here, with a secret for each key";
+        for (text, place, what) in [
+            (&b""[..], "1:1", NO_OBJECT),
+            (b"[1]", "1:1", NO_OBJECT),
+            (b"\xEF\xBB\xBF{}", "1:1", NO_OBJECT),
+            (b"nul", "1:1", "a value belongs here"),
+            (b"{} x", "1:4", "nothing may follow the object"),
+            (b"{/*c*/}", "1:2", "a key in double quotes belongs here"),
+            (
+                b"{\"a\":\"b\",\n}",
+                "2:1",
+                "a key in double quotes belongs here",
+            ),
+            (br#"{"a" "b"}"#, "1:6", "`:` belongs here"),
+            (br#"{"a":[1,]}"#, "1:9", "a value belongs here"),
+            (br#"{"a":[1}"#, "1:8", "`,` or `]` belongs here"),
+            (br#"{"a":1"#, "1:7", "`,` or `}` belongs here"),
+            (br#"{"a":01}"#, "1:7", "`,` or `}` belongs here"),
+            (br#"{"a":-}"#, "1:7", "a digit belongs here"),
+            (br#"{"a":1.}"#, "1:8", "a digit belongs here"),
+            (br#"{"a":1e999}"#, "1:6", "the number is too large"),
+            (br#"{"a":NaN}"#, "1:6", "a value belongs here"),
+            (br#"{"a":"b}"#, "1:9", "a closing quote is missing"),
+            (
+                b"{\"a\":\"b\n\"}",
+                "1:8",
+                "a control character belongs in an escape",
+            ),
+            (br#"{"a":"b\'"}"#, "1:8", "no escape of JSON"),
+        ] {
+            assert_eq!(
+                error(text),
+                format!("`s.json:{place}` is not valid JSON: {what}")
+            );
+        }
+    }
+
+    #[test]
+    fn ten_thousand_levels_are_read_and_no_more() {
+        let nested = |levels: usize| {
+            let text = format!(
+                r#"{{"a":{}"v"{}}}"#,
+                "[".repeat(levels - 1),
+                "]".repeat(levels - 1)
+            );
+            read(
+                &Source::of("s.json", text.as_bytes()),
+                &LocalFileOptions::default(),
+            )
+        };
+        assert_eq!(nested(10_000).unwrap().len(), 1);
+        assert!(
+            nested(10_001)
+                .unwrap_err()
+                .message
+                .ends_with("more than 10000 levels are open")
+        );
+    }
+
+    #[test]
+    fn hint_tells_what_a_file_may_be() {
+        let hint = |path: &str, text: &[u8]| {
+            read(&Source::of(path, text), &LocalFileOptions::default())
+                .unwrap_err()
+                .hint
+        };
+        assert!(hint("secrets.conf", b"a: b").starts_with("the file's extension decides"));
+        assert!(hint("s.json", b"\xEF\xBB\xBF{}").contains("byte order mark"));
+        assert_eq!(hint("s.json", b"a: b"), "");
     }
 }

@@ -29,10 +29,13 @@ use crate::stores::{
 };
 
 mod dotenv;
+mod escape;
 mod flattener;
 mod folder;
 mod json;
+mod leaves;
 mod manifest;
+mod node;
 mod scalar;
 mod source;
 mod toml;
@@ -74,6 +77,10 @@ pub struct LocalFile {
 
 impl LocalFile {
     /// Reads a file or folder with the default options.
+    ///
+    /// # Errors
+    /// Fails where it cannot be read, is not what its name says, or gives two values one name. The
+    /// error shows a place, and nothing of what stands there.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::options().open(path)
     }
@@ -114,6 +121,9 @@ impl LocalFileOptions {
     }
 
     /// Reads a file or folder.
+    ///
+    /// # Errors
+    /// Fails as [`LocalFile::open`] does.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<LocalFile, StoreError> {
         self.open_as(path.as_ref(), path.as_ref())
     }
@@ -148,7 +158,11 @@ impl LocalFileOptions {
 
 impl Default for LocalFileOptions {
     fn default() -> Self {
-        Self { separator: ":".to_owned(), multi_valued: false, scalars: ScalarText::Plain }
+        Self {
+            separator: ":".to_owned(),
+            multi_valued: false,
+            scalars: ScalarText::Plain,
+        }
     }
 }
 
@@ -174,8 +188,10 @@ impl SecretStore for LocalFile {
 fn from_config(config: &StoreConfig) -> Result<LocalFile, StoreError> {
     let path = config.text("secretsFile")?.unwrap_or_default();
     if path.is_empty() {
-        return Err(StoreError::misconfigured("missing local secrets file in metadata")
-            .with_hint("set the property `secretsFile` to the path of a file or folder"));
+        return Err(
+            StoreError::misconfigured("missing local secrets file in metadata")
+                .with_hint("set the property `secretsFile` to the path of a file or folder"),
+        );
     }
     let mut options = LocalFile::options()
         .with_separator(config.text("nestedSeparator")?.unwrap_or_default())
@@ -197,7 +213,11 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Self {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_lowercase();
+        let name = path
+            .file_name()
+            .and_then(OsStr::to_str)
+            .unwrap_or_default()
+            .to_lowercase();
         // The extension of `.env` is none, in the words of the standard library.
         match name.rsplit_once('.').map(|(_, extension)| extension) {
             Some("json") => Self::Json,
@@ -206,6 +226,159 @@ impl Format {
             Some("env") => Self::Dotenv,
             _ if name.starts_with(".env.") => Self::Dotenv,
             _ => Self::Json,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{LocalFile, REGISTRATION, Secrets, from_config};
+    use crate::stores::StoreConfig;
+
+    /// Secrets as `secret/key=value`, sorted.
+    pub(super) fn listing(secrets: &Secrets) -> Vec<String> {
+        let entries = secrets.iter().flat_map(|(name, secret)| {
+            secret
+                .iter()
+                .map(move |(key, value)| (name, key, value.reveal_text().unwrap()))
+        });
+        entries
+            .map(|(name, key, value)| format!("{name}/{key}={value}"))
+            .collect()
+    }
+
+    /// A folder for one test.
+    pub(super) struct Folder(PathBuf);
+
+    impl Folder {
+        pub(super) fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("keyref-local-file-{}-{next}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        pub(super) fn path(&self) -> &Path {
+            &self.0
+        }
+
+        pub(super) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.0.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn config(path: &Path) -> StoreConfig {
+        StoreConfig::new("secrets", REGISTRATION.kind)
+            .with_property("secretsFile", path.to_str().unwrap())
+    }
+
+    #[test]
+    fn name_of_a_file_says_how_it_is_read() {
+        let folder = Folder::new();
+        for (name, text) in [
+            ("a.json", r#"{"k": "v"}"#),
+            ("a.JSON", r#"{"k": "v"}"#),
+            ("secrets", r#"{"k": "v"}"#),
+            ("a.conf", r#"{"k": "v"}"#),
+            ("a.yaml", "k: v"),
+            ("a.yml", "k: v"),
+            ("a.toml", "k = 'v'"),
+            (".env", "k=v"),
+            ("prod.env", "k=v"),
+            (".env.local", "k=v"),
+        ] {
+            let store = LocalFile::open(folder.write(name, text.as_bytes())).unwrap();
+            assert_eq!(listing(&store.secrets), ["k/k=v"], "{name}");
+        }
+    }
+
+    #[test]
+    fn properties_are_those_of_dapr() {
+        let folder = Folder::new();
+        let config = config(&folder.write("a.json", br#"{"a": {"b": {"c": "v"}}}"#));
+        let read = |config: &StoreConfig| listing(&from_config(config).unwrap().secrets);
+        assert_eq!(read(&config), ["a:b:c/a:b:c=v"]);
+        let config = config.with_property("nestedSeparator", "__");
+        assert_eq!(read(&config), ["a__b__c/a__b__c=v"]);
+        let config = config
+            .with_property("multiValued", "yes")
+            .with_property("nestedSeparator", "");
+        assert_eq!(read(&config), ["a/b:c=v"]);
+    }
+
+    #[test]
+    fn missing_property_has_the_text_of_dapr() {
+        for config in [
+            StoreConfig::new("s", REGISTRATION.kind),
+            StoreConfig::new("s", REGISTRATION.kind).with_property("secretsFile", ""),
+        ] {
+            let error = from_config(&config).unwrap_err();
+            assert_eq!(error.message, "missing local secrets file in metadata");
+        }
+    }
+
+    #[test]
+    fn dapr_mode_reads_json_by_any_name_and_prints_as_dapr() {
+        let folder = Folder::new();
+        let text = br#"{"n": 1000000, "b": true, "z": null, "n": 42}"#;
+        for name in ["a.json", "a.yaml", "a.toml", "a.env"] {
+            let mut config = config(&folder.write(name, text));
+            config.dapr_mode = true;
+            assert_eq!(
+                listing(&from_config(&config).unwrap().secrets),
+                [
+                    "b/b=%!s(bool=true)",
+                    "n/n=%!s(float64=42)",
+                    "z/z=%!s(<nil>)"
+                ],
+                "{name}"
+            );
+        }
+        let mut config = config(&folder.write("tree.yaml", b"n: 42"));
+        config.dapr_mode = true;
+        assert_eq!(listing(&from_config(&config).unwrap().secrets), ["n/n=42"]);
+    }
+
+    #[test]
+    fn no_output_shows_a_value() {
+        let folder = Folder::new();
+        let path = folder.write("a.json", br#"{"k": "s3cr3t"}"#);
+        assert!(!format!("{:?}", LocalFile::open(path).unwrap()).contains("s3cr3t"));
+        for (name, text) in [
+            ("a.json", r#"{"k": "s3cr3t" s3cr3t"#),
+            ("a.json", r#""s3cr3t""#),
+            ("a.json", r#"{"k": "s3cr3t\q"}"#),
+            ("a.yaml", "k: 's3cr3t"),
+            ("a.yaml", "k: !s3cr3t s3cr3t"),
+            ("a.yaml", "k: *s3cr3t"),
+            ("a.yaml", "s3cr3t"),
+            (
+                "a.yaml",
+                "apiVersion: v1\nkind: Secret\nmetadata: {name: n}\ndata: {k: s3cr3t!}",
+            ),
+            ("a.toml", "k = s3cr3t"),
+            ("a.toml", "k = 's3cr3t' s3cr3t"),
+            (".env", "k='s3cr3t's3cr3t"),
+            (".env", "k=s3cr3t$s3cr3t"),
+            (".env", "s3cr3t"),
+        ] {
+            let error = LocalFile::open(folder.write(name, text.as_bytes())).unwrap_err();
+            assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
         }
     }
 }

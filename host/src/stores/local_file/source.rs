@@ -23,7 +23,10 @@ impl Source {
     /// Reads a file that errors call by a path which can be another.
     pub(super) fn read(path: &Path, name: &Path) -> Result<Self, StoreError> {
         let bytes = read(path).map_err(|error| unreadable(name, &error))?;
-        let source = Self { path: name.to_owned(), bytes };
+        let source = Self {
+            path: name.to_owned(),
+            bytes,
+        };
         if source.bytes.len() > MAX_BYTES {
             return Err(source.error(format_args!("holds more than {} MiB", MAX_BYTES >> 20)));
         }
@@ -32,7 +35,10 @@ impl Source {
 
     #[cfg(test)]
     pub(super) fn of(path: &str, bytes: &[u8]) -> Self {
-        Self { path: path.into(), bytes: Zeroizing::new(bytes.to_vec()) }
+        Self {
+            path: path.into(),
+            bytes: Zeroizing::new(bytes.to_vec()),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -56,10 +62,11 @@ impl Source {
     /// An error about the byte at an offset.
     pub(super) fn error_at(&self, offset: usize, what: impl Display) -> StoreError {
         let before = self.bytes.get(..offset).unwrap_or(&self.bytes);
-        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let lines = before.split(|byte| *byte == b'\n');
+        let last = lines.clone().next_back().unwrap_or_default();
         // Columns count characters, and bytes like 0b10xx_xxxx only continue one.
-        let column = before.iter().skip(start).filter(|byte| **byte & 0xC0 != 0x80).count() + 1;
+        let column = last.iter().filter(|byte| **byte & 0xC0 != 0x80).count() + 1;
+        let line = lines.count();
         self.error_in(line, column, what)
     }
 
@@ -132,14 +139,24 @@ mod tests {
         let source = Source::of("s.json", "{\n \"ä\": s3cr3t".as_bytes());
         assert_eq!(source.error_at(0, "is odd").message, "`s.json:1:1` is odd");
         assert_eq!(source.error_at(9, "is odd").message, "`s.json:2:7` is odd");
-        assert_eq!(source.error_at(99, "is odd").message, "`s.json:2:13` is odd");
+        assert_eq!(
+            source.error_at(99, "is odd").message,
+            "`s.json:2:13` is odd"
+        );
     }
 
     #[test]
     fn missing_file_says_what_its_path_is_relative_to() {
         let error = read("no-such-file.json");
-        assert_eq!(error.message, "failed to read `no-such-file.json`: not found");
-        assert!(error.hint.contains("working directory, `/"), "{}", error.hint);
+        assert_eq!(
+            error.message,
+            "failed to read `no-such-file.json`: not found"
+        );
+        assert!(
+            error.hint.contains("working directory, `/"),
+            "{}",
+            error.hint
+        );
         let error = read("/no-such-file.json");
         assert_eq!(error.hint, "");
     }
@@ -150,6 +167,7 @@ mod tests {
         assert_eq!(error.message, "`s.toml:2:2` is not UTF-8");
     }
 
+    #[cfg(unix)]
     #[test]
     fn endless_file_is_refused() {
         let error = read("/dev/zero");

@@ -1,4 +1,6 @@
 //! TOML: a tree of secrets.
+//!
+//! Where a file is not valid, the parser's error keeps a copy of it that is not wiped.
 
 use std::borrow::Cow;
 
@@ -43,7 +45,9 @@ fn flatten(text: &str, value: Spanned<DeValue<'_>>, flattener: &mut Flattener<'_
         }
         DeValue::Array(items) => {
             flattener.begin_array();
-            items.into_iter().for_each(|item| flatten(text, item, flattener));
+            for item in items {
+                flatten(text, item, flattener);
+            }
             flattener.end();
         }
         DeValue::Table(table) => flatten_table(text, table, flattener),
@@ -56,6 +60,54 @@ fn flatten(text: &str, value: Spanned<DeValue<'_>>, flattener: &mut Flattener<'_
         DeValue::Boolean(_) | DeValue::Datetime(_) => {
             let written = text.get(span).unwrap_or_default();
             flattener.scalar(Some(SecretValue::from(written)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::listing;
+    use super::{LocalFileOptions, Source, read};
+
+    #[test]
+    fn tree_is_flattened_as_in_json() {
+        let text =
+            "a = 'x'\nb = [\"y\\t\", {c = 1}]\n[d]\n\"e.f\" = true\n[empty]\n[[g]]\nh = 'z'\n";
+        let source = Source::of("s.toml", text.as_bytes());
+        assert_eq!(
+            listing(&read(&source, &LocalFileOptions::default()).unwrap()),
+            [
+                "a/a=x",
+                "b:0/b:0=y\t",
+                "b:1:c/b:1:c=1",
+                "d:e.f/d:e.f=true",
+                "g:0:h/g:0:h=z"
+            ]
+        );
+    }
+
+    #[test]
+    fn scalars_are_their_text_without_underscores() {
+        for (text, meant) in [
+            ("1_000", "1000"),
+            ("0x1F", "0x1F"),
+            ("1.50", "1.50"),
+            ("1e5", "1e5"),
+            ("false", "false"),
+            ("2001-12-14T01:02:03Z", "2001-12-14T01:02:03Z"),
+        ] {
+            let source = Source::of("s.toml", format!("k = {text}").as_bytes());
+            let secrets = read(&source, &LocalFileOptions::default()).unwrap();
+            assert_eq!(listing(&secrets), [format!("k/k={meant}")]);
+        }
+    }
+
+    #[test]
+    fn errors_have_a_place() {
+        for (text, place) in [("a = 1\na = 2", "2:1"), ("a = 'x\n", "1:7")] {
+            let source = Source::of("s.toml", text.as_bytes());
+            let error = read(&source, &LocalFileOptions::default()).unwrap_err();
+            assert_eq!(error.message, format!("`s.toml:{place}` is not valid TOML"));
         }
     }
 }

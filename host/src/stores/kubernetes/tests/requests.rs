@@ -7,14 +7,13 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tower_test::mock::{self, Handle};
 
-use super::Kubernetes;
+use super::super::Kubernetes;
+use super::CANARY;
 use crate::context::Context;
 use crate::error::Class;
 use crate::secret::Secret;
 use crate::stores::{BulkRequest, SecretRequest, SecretStore as _, StoreError};
 
-/// What must never be seen outside a value.
-const CANARY: &str = "c4n4ry";
 const REDIS: &str = r#"{
     "kind": "Secret", "apiVersion": "v1",
     "metadata": {"name": "redis", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}},

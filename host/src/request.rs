@@ -1,0 +1,22 @@
+//! One value that a document asks for.
+
+/// A value to be read: a key of a secret, or an environment variable.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Request {
+    /// A key of a secret.
+    Key {
+        /// The store's name, or empty for the default one.
+        store: String,
+        /// The secret's name.
+        secret: String,
+        /// The key.
+        key: String,
+        /// The namespace of the component that asks, or empty.
+        namespace: String,
+        /// What the store's kind understands beside the name.
+        options: Vec<(String, String)>,
+    },
+    /// An environment variable.
+    Variable(String),
+}

@@ -1,0 +1,214 @@
+//! Policy and grants: nothing passes the door that they do not let through.
+
+use std::sync::Arc;
+
+use keyref::env::Environment;
+use keyref::policy::{Policy, SecretsScope};
+use keyref::stores::{Grants, Memory, SecretRequest};
+use keyref::{BuildError, Context, Document, Mode, Resolver};
+use keyref_tests::folder;
+use keyref_tests::library::{Counting, block_on, codes, manifest, property, resolve, resolve_with};
+
+const REFERENCE: &str = "{name: p, secretKeyRef: {name: s, key: k}}";
+
+fn secrets() -> Memory {
+    Memory::new()
+        .with("s", [("k", "v")])
+        .with("t", [("k", "w")])
+}
+
+#[test]
+fn a_denied_secret_is_never_fetched() {
+    for mode in [Mode::Strict, Mode::Dapr] {
+        let store = Counting::new(secrets());
+        let scope = SecretsScope::new("vault").deny("s");
+        let resolver = Resolver::builder()
+            .shared_store("vault", Arc::new(store.clone()))
+            .policy(Policy::open().with_scope(scope).unwrap())
+            .mode(mode)
+            .build()
+            .unwrap();
+        let resolution = resolve(&resolver, &manifest("c", &[REFERENCE], "vault"));
+        assert_eq!(codes(&resolution), ["policy-denied"], "{mode:?}");
+        assert_ne!(property(&resolution, "p").as_deref(), Some("v"));
+        let read = block_on(resolver.get("vault", SecretRequest::new("s"), &Context::new()));
+        assert_eq!(read.unwrap_err().class.code(), "policy-denied");
+        assert_eq!(store.calls(), 0, "{mode:?}");
+    }
+}
+
+#[test]
+fn bulk_leaves_out_what_is_denied() {
+    let scope = SecretsScope::new("vault").allow("t");
+    let resolver = Resolver::builder()
+        .store("vault", secrets())
+        .policy(Policy::open().with_scope(scope).unwrap())
+        .build()
+        .unwrap();
+    let all = block_on(resolver.bulk("vault", Default::default(), &Context::new())).unwrap();
+    assert_eq!(all.into_keys().collect::<Vec<_>>(), ["t"]);
+}
+
+#[test]
+fn a_configuration_is_the_policy() {
+    let configuration = |scopes: &str| {
+        let text = format!("kind: Configuration\nspec: {{secrets: {{scopes: {scopes}}}}}\n");
+        Resolver::builder()
+            .store("vault", secrets())
+            .configuration(Document::new("config.yaml", text))
+            .build()
+    };
+    let resolver =
+        configuration("[{storeName: vault, defaultAccess: DENY, allowedSecrets: [t]}]").unwrap();
+    let resolution = resolve(&resolver, &manifest("c", &[REFERENCE], "vault"));
+    assert_eq!(codes(&resolution), ["policy-denied"]);
+    for broken in [
+        "[{storeName: vault, defaultAccess: none}]",
+        "[{storeName: vault}, {storeName: vault}]",
+        "{storeName: vault}",
+        "[{storeName: vault, storeName: x}]",
+    ] {
+        match configuration(broken) {
+            Err(BuildError::Configuration(problems)) => assert_eq!(problems.len(), 1, "{broken}"),
+            other => panic!("{broken}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_document_reads_no_variable_unless_the_builder_grants_them() {
+    let resolver = Resolver::builder().build().unwrap();
+    let resolution = resolve(&resolver, &manifest("c", &["{name: p, envRef: PATH}"], ""));
+    assert_eq!(codes(&resolution), ["secret-absent"]);
+}
+
+#[test]
+fn a_document_opens_no_store_unless_the_builder_grants_it() {
+    let folder = folder(&[
+        ("in/secrets.json", br#"{"s": "v"}"#),
+        ("out.json", br#"{"s": "v"}"#),
+    ]);
+    let document = |path: &std::path::Path| {
+        let store = format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: mine}}\nspec:\n  \
+             type: secretstores.local.file\n  version: v1\n  metadata:\n  - {{name: secretsFile, \
+             value: '{}'}}\n",
+            path.display()
+        );
+        format!(
+            "{store}---\n{}",
+            manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "mine")
+        )
+    };
+    let inside = folder.path().join("in/secrets.json");
+    let outside = folder.path().join("out.json");
+    let around = folder.path().join("in/../out.json");
+
+    let nothing = Resolver::builder().build().unwrap();
+    assert_eq!(
+        codes(&resolve(&nothing, &document(&inside))),
+        ["store-unknown"]
+    );
+
+    let kind = Grants::none().kind("secretstores.local.env");
+    let other_kind = Resolver::builder()
+        .allow_document_stores(kind)
+        .build()
+        .unwrap();
+    let resolution = resolve(&other_kind, &document(&inside));
+    assert_eq!(codes(&resolution), ["policy-denied", "policy-denied"]);
+
+    let grants = Grants::none()
+        .kind("secretstores.local.file")
+        .folder(folder.path().join("in"));
+    let granted = Resolver::builder()
+        .allow_document_stores(grants)
+        .build()
+        .unwrap();
+    let resolution = resolve(&granted, &document(&inside));
+    assert_eq!(codes(&resolution), Vec::<&str>::new());
+    for path in [outside, around, folder.path().join("in/none.json")] {
+        let resolution = resolve(&granted, &document(&path));
+        assert!(!resolution.is_complete(), "{}", path.display());
+        assert!(
+            resolution.problems[0]
+                .message
+                .contains("not in a folder that documents may read")
+        );
+    }
+    #[cfg(unix)]
+    {
+        let link = folder.path().join("in/link.json");
+        std::os::unix::fs::symlink("../out.json", &link).unwrap();
+        assert!(!resolve(&granted, &document(&link)).is_complete());
+    }
+}
+
+#[test]
+fn a_document_names_no_namespace_that_is_not_granted() {
+    #[derive(Debug)]
+    struct Namespaced;
+
+    #[async_trait::async_trait]
+    impl keyref::stores::SecretStore for Namespaced {
+        async fn get(
+            &self,
+            request: &SecretRequest,
+            _context: &Context,
+        ) -> Result<Option<keyref::secret::Secret>, keyref::stores::StoreError> {
+            Ok(Some(
+                [("k", request.namespace.as_str())].into_iter().collect(),
+            ))
+        }
+
+        async fn bulk(
+            &self,
+            _request: &keyref::stores::BulkRequest,
+            _context: &Context,
+        ) -> Result<
+            std::collections::BTreeMap<String, keyref::secret::Secret>,
+            keyref::stores::StoreError,
+        > {
+            Ok(Default::default())
+        }
+
+        fn is_namespaced(&self) -> bool {
+            true
+        }
+    }
+
+    let text =
+        manifest("c", &[REFERENCE], "vault").replace("{name: c}", "{name: c, namespace: foreign}");
+    let documents = || vec![Document::new("c.yaml", text.clone())];
+    let resolver = Resolver::builder()
+        .store("vault", Namespaced)
+        .build()
+        .unwrap();
+    let resolution = resolve_with(&resolver, documents(), &Context::new());
+    assert_eq!(codes(&resolution), ["policy-denied"]);
+    let own = Context::new().with_namespace("foreign");
+    let resolution = resolve_with(&resolver, documents(), &own);
+    assert_eq!(property(&resolution, "p").as_deref(), Some("foreign"));
+    let other = Context::new().with_namespace("own");
+    assert!(
+        resolve_with(&resolver, documents(), &other)
+            .components
+            .is_empty()
+    );
+    let granted = Resolver::builder()
+        .store("vault", Namespaced)
+        .allow_namespace("foreign")
+        .build()
+        .unwrap();
+    assert!(resolve_with(&granted, documents(), &Context::new()).is_complete());
+}
+
+#[test]
+fn a_variable_of_the_builder_is_read() {
+    let resolver = Resolver::builder()
+        .environment(Environment::of([("A", "x")]))
+        .build()
+        .unwrap();
+    let resolution = resolve(&resolver, &manifest("c", &["{name: p, envRef: A}"], ""));
+    assert_eq!(property(&resolution, "p").as_deref(), Some("x"));
+}

@@ -1,0 +1,92 @@
+//! What the tests of the whole program share: the built command, and folders for it to work in.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot be prepared has failed"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+pub mod components;
+pub mod library;
+pub mod mutate;
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests stand in the workspace")
+}
+
+/// The command with its default features, built once for each test binary that asks.
+pub fn keyref() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build(&["build", "--package", "keyref"], "debug"))
+}
+
+/// The command as it is released.
+pub fn keyref_release() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build(&["build", "--package", "keyref", "--release"], "release"))
+}
+
+fn build(arguments: &[&str], profile: &str) -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--bin", "keyref", "--quiet", "--locked"])
+        .current_dir(workspace())
+        .status()
+        .expect("cargo can be run");
+    assert!(status.success(), "the command cannot be built");
+    let target = std::env::current_exe().expect("a test has a path");
+    let target = target
+        .ancestors()
+        .find(|folder| folder.join("debug").is_dir() || folder.join("release").is_dir())
+        .expect("a test stands in the target folder");
+    target.join(profile).join("keyref")
+}
+
+/// A run of the command, with an environment of its own.
+#[derive(Debug)]
+pub struct Run(Command);
+
+impl Run {
+    /// The command in a folder, with no variable but `PATH`.
+    pub fn new(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(keyref());
+        command.args(arguments).current_dir(folder).env_clear();
+        Self(command)
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn output(mut self) -> Output {
+        self.0.output().expect("the command can be run")
+    }
+}
+
+/// Writes files into a new folder.
+pub fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for (path, content) in files {
+        let path = folder.path().join(path);
+        let parent = path.parent().expect("a file is in a folder");
+        std::fs::create_dir_all(parent).expect("a folder can be made");
+        std::fs::write(path, content).expect("a file can be written");
+    }
+    folder
+}
+
+/// The output of a command as JSON.
+pub fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("not JSON ({error}): {output:?}"))
+}

@@ -1,0 +1,136 @@
+//! What tests of the library share: manifests, and stores that count.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use keyref::secret::Secret;
+use keyref::stores::{BulkRequest, Memory, SecretRequest, SecretStore, StoreError};
+use keyref::{Context, Document, Resolution, Resolver, Value};
+
+/// A component of a name with items, one line each, and a store.
+pub fn manifest(name: &str, items: &[&str], store: &str) -> String {
+    let mut text = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\nspec:\n  \
+         type: state.redis\n  version: v1\n  metadata:\n"
+    );
+    for item in items {
+        text.push_str("  - ");
+        text.push_str(item);
+        text.push('\n');
+    }
+    if !store.is_empty() {
+        text.push_str("auth: {secretStore: ");
+        text.push_str(store);
+        text.push_str("}\n");
+    }
+    text
+}
+
+/// Resolves one text on a runtime of its own.
+pub fn resolve(resolver: &Resolver, text: &str) -> Resolution {
+    resolve_with(
+        resolver,
+        vec![Document::new("c.yaml", text)],
+        &Context::new(),
+    )
+}
+
+/// Resolves documents on a runtime of its own.
+///
+/// # Panics
+/// Panics where no runtime can be made.
+pub fn resolve_with(
+    resolver: &Resolver,
+    documents: Vec<Document>,
+    context: &Context,
+) -> Resolution {
+    block_on(resolver.resolve(documents, context))
+}
+
+/// Runs a future to its end.
+#[expect(clippy::expect_used, reason = "a test without a runtime has failed")]
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime can be made").block_on(work)
+}
+
+/// A property of the first component, as text.
+pub fn property(resolution: &Resolution, name: &str) -> Option<String> {
+    let property = resolution.components.first()?.property(name)?;
+    Some(match &property.value {
+        Value::Plain(text) => text.clone(),
+        Value::Secret(value) => value.reveal_text().ok()?.to_owned(),
+        _ => return None,
+    })
+}
+
+/// The codes of the problems' classes.
+pub fn codes(resolution: &Resolution) -> Vec<&'static str> {
+    resolution
+        .problems
+        .iter()
+        .map(|problem| problem.class.code())
+        .collect()
+}
+
+/// A store that remembers what it was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Counting {
+    store: Memory,
+    asked: Arc<Mutex<BTreeMap<String, usize>>>,
+    bulks: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    /// A store over secrets in memory.
+    pub fn new(store: Memory) -> Self {
+        Self {
+            store,
+            ..Self::default()
+        }
+    }
+
+    /// How often each secret was asked for.
+    pub fn asked(&self) -> BTreeMap<String, usize> {
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// How often it was asked in all.
+    pub fn calls(&self) -> usize {
+        self.asked().values().sum::<usize>() + self.bulks.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait::async_trait]
+impl SecretStore for Counting {
+    async fn get(
+        &self,
+        request: &SecretRequest,
+        context: &Context,
+    ) -> Result<Option<Secret>, StoreError> {
+        *self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(request.name.clone())
+            .or_default() += 1;
+        // Gives others the chance to ask for the same meanwhile.
+        tokio::task::yield_now().await;
+        self.store.get(request, context).await
+    }
+
+    async fn bulk(
+        &self,
+        request: &BulkRequest,
+        context: &Context,
+    ) -> Result<BTreeMap<String, Secret>, StoreError> {
+        self.bulks.fetch_add(1, Ordering::Relaxed);
+        self.store.bulk(request, context).await
+    }
+}

@@ -1,0 +1,150 @@
+//! Strict mode fails closed where Dapr goes on silently, and Dapr mode copies Dapr.
+
+use keyref::env::Environment;
+use keyref::stores::Memory;
+use keyref::{Context, Document, Mode, Resolver};
+use keyref_tests::library::{codes, manifest, property, resolve, resolve_with};
+
+fn store() -> Memory {
+    Memory::new()
+        .with("s", [("k", "v"), ("other", "o")])
+        .with("empty", [("empty", "")])
+        .with("quoted", [("quoted", "\"q\"")])
+        .with("template", [("template", "{appID}")])
+}
+
+fn resolver(mode: Mode) -> Resolver {
+    Resolver::builder()
+        .store("vault", store())
+        .environment(Environment::of([("SET", "\"e\""), ("DAPR_X", "x")]))
+        .mode(mode)
+        .build()
+        .unwrap()
+}
+
+/// Resolves one item in both modes: strict's problems or value, and Dapr's value.
+fn both(item: &str, store: &str) -> (Result<String, Vec<&'static str>>, Option<String>) {
+    let text = manifest("c", &[item], store);
+    let strict = resolve(&resolver(Mode::Strict), &text);
+    let dapr = resolve(&resolver(Mode::Dapr), &text);
+    let strict = property(&strict, "p").ok_or_else(|| codes(&strict));
+    (strict, property(&dapr, "p"))
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[test]
+fn an_absent_key_is_an_error_that_lists_the_keys() {
+    let item = "{name: p, secretKeyRef: {name: s, key: kk}}";
+    assert_eq!(both(item, "vault"), (Err(vec!["key-absent"]), text("")));
+    let resolution = resolve(&resolver(Mode::Strict), &manifest("c", &[item], "vault"));
+    let problem = &resolution.problems[0];
+    assert!(
+        problem
+            .hint
+            .contains("did you mean `k`? keys: `k`, `other`"),
+        "{}",
+        problem.hint
+    );
+    assert_eq!(
+        problem.to_string(),
+        "c.yaml:8:37: secret `s` has no key `kk`"
+    );
+}
+
+#[test]
+fn a_literal_does_not_stand_in_for_a_secret() {
+    let item = "{name: p, value: d, secretKeyRef: {name: s, key: no}}";
+    assert_eq!(both(item, "vault"), (Err(vec!["key-absent"]), text("d")));
+    let item = "{name: p, value: d, secretKeyRef: {name: no}}";
+    assert_eq!(both(item, "vault"), (Err(vec!["secret-absent"]), text("d")));
+}
+
+#[test]
+fn an_absent_secret_is_an_error() {
+    let item = "{name: p, secretKeyRef: {name: no}}";
+    assert_eq!(both(item, "vault"), (Err(vec!["secret-absent"]), text("")));
+}
+
+#[test]
+fn an_empty_secret_is_a_value() {
+    let item = "{name: p, value: d, secretKeyRef: {name: empty}}";
+    assert_eq!(both(item, "vault"), (Ok(String::new()), text("d")));
+}
+
+#[test]
+fn quotes_and_templates_in_a_secret_stay() {
+    let item = "{name: p, secretKeyRef: {name: quoted}}";
+    assert_eq!(both(item, "vault"), (Ok("\"q\"".to_owned()), text("q")));
+    let item = "{name: p, secretKeyRef: {name: template}}";
+    assert_eq!(
+        both(item, "vault"),
+        (Ok("{appID}".to_owned()), text("{appID}"))
+    );
+    let context = Context::new().with_app_id("app");
+    let documents = || vec![Document::new("c.yaml", manifest("c", &[item], "vault"))];
+    let strict = resolve_with(&resolver(Mode::Strict), documents(), &context);
+    let dapr = resolve_with(&resolver(Mode::Dapr), documents(), &context);
+    assert_eq!(property(&strict, "p"), text("{appID}"));
+    assert_eq!(property(&dapr, "p"), text("app"));
+}
+
+#[test]
+fn a_reference_that_names_no_store_is_an_error() {
+    let item = "{name: p, secretKeyRef: {name: s, key: k}}";
+    assert_eq!(both(item, ""), (Err(vec!["store-unknown"]), text("")));
+}
+
+#[test]
+fn an_unknown_store_is_an_error_where_dapr_waits_for_ever() {
+    let item = "{name: p, secretKeyRef: {name: s, key: k}}";
+    assert_eq!(both(item, "valut"), (Err(vec!["store-unknown"]), None));
+}
+
+#[test]
+fn a_variable_that_cannot_be_read_is_an_error() {
+    assert_eq!(
+        both("{name: p, envRef: SET}", ""),
+        (Ok("\"e\"".to_owned()), text("e"))
+    );
+    assert_eq!(
+        both("{name: p, envRef: UNSET}", ""),
+        (Err(vec!["secret-absent"]), text(""))
+    );
+    assert_eq!(
+        both("{name: p, envRef: DAPR_X}", ""),
+        (Err(vec!["policy-denied"]), text(""))
+    );
+}
+
+#[test]
+fn every_failure_is_reported_at_once() {
+    let items = [
+        "{name: a, secretKeyRef: {name: no}}",
+        "{name: b, secretKeyRef: {name: s, key: no}}",
+        "{name: c, envRef: UNSET}",
+    ];
+    let text = format!(
+        "{}---\n{}---\nkind: [\n",
+        manifest("x", &items, "vault"),
+        manifest(
+            "y",
+            &["{name: a, secretKeyRef: {name: s, key: k}}"],
+            "nowhere"
+        )
+    );
+    let resolution = resolve(&resolver(Mode::Strict), &text);
+    assert_eq!(
+        codes(&resolution),
+        [
+            "secret-absent",
+            "key-absent",
+            "secret-absent",
+            "store-unknown",
+            "document-syntax"
+        ]
+    );
+    assert!(resolution.components.is_empty());
+}
