@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 pub mod components;
+pub mod kubernetes;
 pub mod library;
 pub mod mutate;
 

@@ -48,6 +48,11 @@ pub(super) fn client(access: Access) -> Result<Client, StoreError> {
         name: server_name(name)?,
     };
     config.auth_info = credentials.headers;
+    // For the server's audit log.
+    let agent = concat!("keyref/", env!("CARGO_PKG_VERSION")).parse();
+    if let (Ok(name), Ok(agent)) = ("user-agent".parse(), agent) {
+        config.headers.push((name, agent));
+    }
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

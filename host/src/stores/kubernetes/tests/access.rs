@@ -321,5 +321,6 @@ fn each_runtime_finds_the_server() {
             request.contains("authorization: bearer tkn\r\n"),
             "{request}"
         );
+        assert!(request.contains("user-agent: keyref/"), "{request}");
     }
 }

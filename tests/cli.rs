@@ -1,0 +1,247 @@
+//! The command from outside: exit status, standard output and standard error.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use keyref_tests::library::manifest;
+use keyref_tests::{Run, folder, json, keyref, workspace};
+use serde_json::Value;
+
+const STORE: &str = "kubernetes-secrets=local.file:examples/secrets.yaml";
+
+fn tutorial(arguments: &[&str]) -> std::process::Output {
+    Run::new(workspace(), &[arguments, &["--store", STORE]].concat()).output()
+}
+
+fn stdout(output: &std::process::Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &std::process::Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn the_tutorial_resolves_masked() {
+    let output = tutorial(&["resolve", "examples/tutorial"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stderr(&output), "");
+    assert_eq!(
+        stdout(&output),
+        "kafka-pubsub (pubsub.kafka/v1)
+  brokers       kafka-cluster.kafka.svc.cluster.local:9092
+  authType      password
+  saslUsername  ***  <- kubernetes-secrets: kafka-credentials, username
+  saslPassword  ***  <- kubernetes-secrets: kafka-credentials, password
+
+kubernetes-secrets (secretstores.kubernetes/v1)
+
+tasks-db (state.postgresql/v1)
+  host      postgres.default.svc.cluster.local
+  user      ***  <- kubernetes-secrets: database-credentials, username
+  password  ***  <- kubernetes-secrets: database-credentials, password
+
+statestore (state.redis/v1)
+  redisHost      redis-master.default.svc.cluster.local:6379
+  redisPassword  ***  <- kubernetes-secrets: redis-password, password
+"
+    );
+}
+
+#[test]
+fn the_tutorial_resolves_revealed() {
+    let output = tutorial(&["resolve", "examples/tutorial", "--reveal", "--format", "json"]);
+    let resolved = json(&output);
+    let properties = |index: usize| &resolved["components"][index]["properties"];
+    assert_eq!(properties(0)["saslUsername"], "tasks-producer");
+    assert_eq!(properties(0)["saslPassword"], "kafka-secret-pass");
+    assert_eq!(properties(2)["user"], "tasks");
+    assert_eq!(properties(3)["redisPassword"], "redis-secret-pass");
+    assert_eq!(resolved["components"][3]["secret"], serde_json::json!(["redisPassword"]));
+    let output = tutorial(&["resolve", "examples/tutorial/statestore.yaml", "--reveal", "--format", "env"]);
+    assert_eq!(
+        stdout(&output),
+        "STATESTORE_REDISHOST='redis-master.default.svc.cluster.local:6379'\n\
+         STATESTORE_REDISPASSWORD='redis-secret-pass'\n"
+    );
+}
+
+#[test]
+fn secrets_of_the_tutorial_are_read_by_name() {
+    let output = tutorial(&["get", "kubernetes-secrets", "api-credentials", "--format", "json"]);
+    assert_eq!(
+        json(&output),
+        serde_json::json!({ "api-key": "my-secret-key-123", "api-secret": "my-secret-value-456" })
+    );
+    let output = tutorial(&["get", "kubernetes-secrets", "api-credentials", "api-key"]);
+    assert_eq!(stdout(&output), "my-secret-key-123");
+    let output = tutorial(&["bulk", "kubernetes-secrets", "--format", "json"]);
+    assert_eq!(json(&output).as_object().unwrap().len(), 5);
+}
+
+#[test]
+fn a_store_that_is_given_is_not_read_as_a_document() {
+    let secrets = b"s: v\n";
+    let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "vault");
+    let work = folder(&[("r/secrets.yaml", secrets), ("r/c.yaml", component.as_bytes())]);
+    let arguments =
+        ["resolve", "r", "--store", "vault=local.file:r/secrets.yaml", "--reveal", "--format", "json"];
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(json(&output)["components"][0]["properties"]["p"], "v", "{output:?}");
+}
+
+#[test]
+fn a_problem_shows_its_line_masked_and_a_hint() {
+    let text = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: c\nspec:\n  \
+                type: state.redis\n  version: v1\n  metadata:\n  - name: p\n    secretKeyRef: \
+                {name: redis-password, key: pasword} # hunter2\nauth:\n  secretStore: \
+                kubernetes-secrets\n";
+    let work = folder(&[("c.yaml", text.as_bytes())]);
+    let store = format!(
+        "kubernetes-secrets=local.file:{}",
+        workspace().join("examples/secrets.yaml").display()
+    );
+    let output = Run::new(work.path(), &["check", "c.yaml", "--store", &store]).output();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "");
+    assert_eq!(
+        stderr(&output),
+        "error[key-absent]: secret `redis-password` has no key `pasword` (`p` of `c`)
+  --> c.yaml:10:26
+   |
+10 |     secretKeyRef: {name: redis-password, key: pasword} # ***
+   |                          ^^^^^^^^^^^^^^
+   |
+   = hint: did you mean `password`? keys: `password`
+
+"
+    );
+}
+
+#[test]
+fn standard_input_is_a_document() {
+    let mut child = Command::new(keyref())
+        .args(["inspect", "-", "--format", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = manifest("c", &["{name: p, value: yes}"], "");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let inspected = json(&child.wait_with_output().unwrap());
+    assert_eq!(inspected["components"][0]["metadata"][0]["value"], "true");
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in [
+        &["nonsense"][..],
+        &["resolve"],
+        &["resolve", "none.yaml"],
+        &["resolve", "-", "--format", "env"],
+        &["resolve", "-", "--store", "x"],
+        &["resolve", "-", "--store", "x=nonsense:y"],
+        &["resolve", "none*.yaml"],
+        &["check", "-", "--config", "none.yaml"],
+    ] {
+        let work = folder(&[]);
+        let output = Run::new(work.path(), arguments).output();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        assert!(stderr(&output).starts_with("error: "), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = Command::new(keyref())
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.stderr, b"");
+}
+
+#[test]
+fn policy_is_checked_offline_and_its_slips_are_reported() {
+    let work = folder(&[(
+        "config.yaml",
+        b"kind: Configuration\nspec:\n  secrets:\n    scopes:\n    - storeName: \
+          kubernetes-secrets\n      deniedSecrets: [redis-password, kafka-credential]\n    - \
+          storeName: kubernetes-secret\n",
+    )]);
+    let config = work.path().join("config.yaml");
+    let arguments =
+        ["check", "examples/tutorial", "--offline", "--format", "json", "--config", config.to_str().unwrap()];
+    let output = tutorial(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let checked = json(&output);
+    let problems: Vec<_> = checked["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| (problem["class"].as_str().unwrap(), problem["hint"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            ("policy-denied", "remove `redis-password` from `deniedSecrets` of scope `kubernetes-secrets`"),
+            (
+                "document-schema",
+                "did you mean `kubernetes-secrets`? stores: `kubernetes-secrets`"
+            ),
+            ("document-schema", "did you mean `kafka-credentials`?"),
+        ]
+    );
+}
+
+#[test]
+fn stores_that_need_each_other_are_shown_as_a_circle() {
+    let store = |name: &str, needs: &str| {
+        manifest(name, &["{name: secretsFile, secretKeyRef: {name: s}}"], needs)
+            .replace("state.redis", "secretstores.local.file")
+    };
+    let text = [store("a", "b"), store("b", "a")].join("---\n");
+    let work = folder(&[("c.yaml", text.as_bytes())]);
+    let output = Run::new(work.path(), &["check", "c.yaml", "--format", "json"]).output();
+    assert_eq!(output.status.code(), Some(1));
+    let checked = json(&output);
+    let messages: Vec<_> =
+        checked["problems"].as_array().unwrap().iter().filter_map(|problem| problem["message"].as_str()).collect();
+    assert!(messages.iter().any(|message| message.ends_with("a -> b -> a")), "{messages:?}");
+}
+
+#[test]
+fn output_for_programs_fits_its_schema() {
+    let runs: [(&str, &[&str]); 7] = [
+        ("resolve", &["resolve", "examples/tutorial"]),
+        ("resolve", &["resolve", "examples/tutorial", "--reveal"]),
+        ("inspect", &["inspect", "examples/tutorial"]),
+        ("check", &["check", "examples/tutorial"]),
+        ("stores", &["stores", "examples/tutorial"]),
+        ("get", &["get", "kubernetes-secrets", "redis-password"]),
+        ("bulk", &["bulk", "kubernetes-secrets"]),
+    ];
+    for (verb, arguments) in runs {
+        let output = json(&tutorial(&[arguments, &["--format", "json"]].concat()));
+        assert_fits(verb, &output);
+    }
+    let broken = folder(&[("c.yaml", b"a: b: c\n---\nkind: Component\n")]);
+    for verb in ["resolve", "inspect", "check"] {
+        let output = Run::new(broken.path(), &[verb, "c.yaml", "--format", "json"]).output();
+        assert_eq!(output.status.code(), Some(1));
+        assert_fits(verb, &json(&output));
+    }
+}
+
+fn assert_fits(verb: &str, output: &Value) {
+    let path = workspace().join(format!("docs/schema/{verb}.json"));
+    let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator.iter_errors(output).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{verb}: {errors:?}\n{output}");
+}

@@ -1,0 +1,118 @@
+//! A real API server for tests, started once for each test binary by `tests/servers/`.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+use crate::workspace;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// The kubeconfig of an administrator.
+    pub kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    /// Ends the server when this process ends: its script watches this child's standard input.
+    _script: Mutex<Child>,
+}
+
+/// The server; nothing where it cannot be had here.
+///
+/// # Panics
+/// Panics where it cannot be had and `KEYREF_REQUIRE_SERVERS` is 1, or where it does not start.
+#[expect(clippy::expect_used, clippy::print_stderr, reason = "a server that does not start is a failed test")]
+pub fn server() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER
+        .get_or_init(|| {
+            let servers = workspace().join("tests/servers");
+            let folder = tempfile::tempdir().expect("a folder can be made").keep();
+            let mut script = Command::new(servers.join("start-kubernetes.sh"))
+                .arg(&folder)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("the script can be run");
+            let mut line = String::new();
+            let out = script.stdout.take().expect("its output is piped");
+            BufReader::new(out).read_line(&mut line).expect("its output can be read");
+            if line.is_empty() {
+                let status = script.wait().expect("the script ends");
+                assert!(
+                    status.code() == Some(3) && !required(),
+                    "the API server cannot be started: {status}"
+                );
+                eprintln!("skipped: the API server cannot be had here (see above)");
+                return None;
+            }
+            let started: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
+            let path = |field: &str| PathBuf::from(started[field].as_str().unwrap_or_default());
+            Some(Server {
+                kubeconfig: path("kubeconfig"),
+                kubectl: path("kubectl"),
+                _script: Mutex::new(script),
+            })
+        })
+        .as_ref()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
+fn required() -> bool {
+    std::env::var("KEYREF_REQUIRE_SERVERS").is_ok_and(|value| value == "1")
+}
+
+impl Server {
+    /// Runs `kubectl` as the administrator and gives its output.
+    ///
+    /// # Panics
+    /// Panics where it fails.
+    #[expect(clippy::expect_used, reason = "a server that cannot be prepared is a failed test")]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        let output: Output = Command::new(&self.kubectl)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECTL_KUBERC", "false")
+            .output()
+            .expect("kubectl can be run");
+        assert!(output.status.success(), "kubectl {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("kubectl writes text")
+    }
+
+    /// Makes a namespace.
+    pub fn namespace(&self, name: &str) {
+        self.kubectl(&["create", "namespace", name]);
+    }
+
+    /// A kubeconfig of a service account.
+    ///
+    /// # Panics
+    /// Panics where it cannot be made.
+    #[expect(clippy::expect_used, reason = "a server that cannot be prepared is a failed test")]
+    pub fn service_account(&self, namespace: &str, account: &str) -> PathBuf {
+        self.kubectl(&["create", "serviceaccount", account, "--namespace", namespace]);
+        let out = self.kubeconfig.with_file_name(format!("{namespace}-{account}"));
+        let status = Command::new(workspace().join("tests/servers/service-account-kubeconfig.sh"))
+            .args([&self.kubeconfig, &self.kubectl])
+            .args([namespace, account])
+            .arg(&out)
+            .status()
+            .expect("the script can be run");
+        assert!(status.success(), "no kubeconfig for {account}");
+        out
+    }
+
+    /// How many reads of single secrets the server has counted.
+    pub fn secret_reads(&self) -> f64 {
+        self.kubectl(&["get", "--raw", "/metrics"])
+            .lines()
+            .filter(|line| {
+                line.starts_with("apiserver_request_total")
+                    && line.contains("resource=\"secrets\"")
+                    && line.contains("scope=\"resource\"")
+                    && line.contains("verb=\"GET\"")
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
