@@ -50,15 +50,30 @@ statestore (state.redis/v1)
 
 #[test]
 fn the_tutorial_resolves_revealed() {
-    let output = tutorial(&["resolve", "examples/tutorial", "--reveal", "--format", "json"]);
+    let output = tutorial(&[
+        "resolve",
+        "examples/tutorial",
+        "--reveal",
+        "--format",
+        "json",
+    ]);
     let resolved = json(&output);
     let properties = |index: usize| &resolved["components"][index]["properties"];
     assert_eq!(properties(0)["saslUsername"], "tasks-producer");
     assert_eq!(properties(0)["saslPassword"], "kafka-secret-pass");
     assert_eq!(properties(2)["user"], "tasks");
     assert_eq!(properties(3)["redisPassword"], "redis-secret-pass");
-    assert_eq!(resolved["components"][3]["secret"], serde_json::json!(["redisPassword"]));
-    let output = tutorial(&["resolve", "examples/tutorial/statestore.yaml", "--reveal", "--format", "env"]);
+    assert_eq!(
+        resolved["components"][3]["secret"],
+        serde_json::json!(["redisPassword"])
+    );
+    let output = tutorial(&[
+        "resolve",
+        "examples/tutorial/statestore.yaml",
+        "--reveal",
+        "--format",
+        "env",
+    ]);
     assert_eq!(
         stdout(&output),
         "STATESTORE_REDISHOST='redis-master.default.svc.cluster.local:6379'\n\
@@ -68,7 +83,13 @@ fn the_tutorial_resolves_revealed() {
 
 #[test]
 fn secrets_of_the_tutorial_are_read_by_name() {
-    let output = tutorial(&["get", "kubernetes-secrets", "api-credentials", "--format", "json"]);
+    let output = tutorial(&[
+        "get",
+        "kubernetes-secrets",
+        "api-credentials",
+        "--format",
+        "json",
+    ]);
     assert_eq!(
         json(&output),
         serde_json::json!({ "api-key": "my-secret-key-123", "api-secret": "my-secret-value-456" })
@@ -83,11 +104,25 @@ fn secrets_of_the_tutorial_are_read_by_name() {
 fn a_store_that_is_given_is_not_read_as_a_document() {
     let secrets = b"s: v\n";
     let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "vault");
-    let work = folder(&[("r/secrets.yaml", secrets), ("r/c.yaml", component.as_bytes())]);
-    let arguments =
-        ["resolve", "r", "--store", "vault=local.file:r/secrets.yaml", "--reveal", "--format", "json"];
+    let work = folder(&[
+        ("r/secrets.yaml", secrets),
+        ("r/c.yaml", component.as_bytes()),
+    ]);
+    let arguments = [
+        "resolve",
+        "r",
+        "--store",
+        "vault=local.file:r/secrets.yaml",
+        "--reveal",
+        "--format",
+        "json",
+    ];
     let output = Run::new(work.path(), &arguments).output();
-    assert_eq!(json(&output)["components"][0]["properties"]["p"], "v", "{output:?}");
+    assert_eq!(
+        json(&output)["components"][0]["properties"]["p"],
+        "v",
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -127,7 +162,12 @@ fn standard_input_is_a_document() {
         .spawn()
         .unwrap();
     let text = manifest("c", &["{name: p, value: yes}"], "");
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     let inspected = json(&child.wait_with_output().unwrap());
     assert_eq!(inspected["components"][0]["metadata"][0]["value"], "true");
 }
@@ -148,7 +188,10 @@ fn wrong_usage_exits_with_2() {
         let output = Run::new(work.path(), arguments).output();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         assert_eq!(stdout(&output), "", "{arguments:?}");
-        assert!(stderr(&output).starts_with("error: "), "{arguments:?}: {output:?}");
+        assert!(
+            stderr(&output).starts_with("error: "),
+            "{arguments:?}: {output:?}"
+        );
     }
 }
 
@@ -175,8 +218,15 @@ fn policy_is_checked_offline_and_its_slips_are_reported() {
           storeName: kubernetes-secret\n",
     )]);
     let config = work.path().join("config.yaml");
-    let arguments =
-        ["check", "examples/tutorial", "--offline", "--format", "json", "--config", config.to_str().unwrap()];
+    let arguments = [
+        "check",
+        "examples/tutorial",
+        "--offline",
+        "--format",
+        "json",
+        "--config",
+        config.to_str().unwrap(),
+    ];
     let output = tutorial(&arguments);
     assert_eq!(output.status.code(), Some(1));
     let checked = json(&output);
@@ -184,12 +234,20 @@ fn policy_is_checked_offline_and_its_slips_are_reported() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|problem| (problem["class"].as_str().unwrap(), problem["hint"].as_str().unwrap()))
+        .map(|problem| {
+            (
+                problem["class"].as_str().unwrap(),
+                problem["hint"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         problems,
         [
-            ("policy-denied", "remove `redis-password` from `deniedSecrets` of scope `kubernetes-secrets`"),
+            (
+                "policy-denied",
+                "remove `redis-password` from `deniedSecrets` of scope `kubernetes-secrets`"
+            ),
             (
                 "document-schema",
                 "did you mean `kubernetes-secrets`? stores: `kubernetes-secrets`"
@@ -202,17 +260,30 @@ fn policy_is_checked_offline_and_its_slips_are_reported() {
 #[test]
 fn stores_that_need_each_other_are_shown_as_a_circle() {
     let store = |name: &str, needs: &str| {
-        manifest(name, &["{name: secretsFile, secretKeyRef: {name: s}}"], needs)
-            .replace("state.redis", "secretstores.local.file")
+        manifest(
+            name,
+            &["{name: secretsFile, secretKeyRef: {name: s}}"],
+            needs,
+        )
+        .replace("state.redis", "secretstores.local.file")
     };
     let text = [store("a", "b"), store("b", "a")].join("---\n");
     let work = folder(&[("c.yaml", text.as_bytes())]);
     let output = Run::new(work.path(), &["check", "c.yaml", "--format", "json"]).output();
     assert_eq!(output.status.code(), Some(1));
     let checked = json(&output);
-    let messages: Vec<_> =
-        checked["problems"].as_array().unwrap().iter().filter_map(|problem| problem["message"].as_str()).collect();
-    assert!(messages.iter().any(|message| message.ends_with("a -> b -> a")), "{messages:?}");
+    let messages: Vec<_> = checked["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|problem| problem["message"].as_str())
+        .collect();
+    assert!(
+        messages
+            .iter()
+            .any(|message| message.ends_with("a -> b -> a")),
+        "{messages:?}"
+    );
 }
 
 #[test]
@@ -242,6 +313,9 @@ fn assert_fits(verb: &str, output: &Value) {
     let path = workspace().join(format!("docs/schema/{verb}.json"));
     let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(output).map(|error| error.to_string()).collect();
+    let errors: Vec<_> = validator
+        .iter_errors(output)
+        .map(|error| error.to_string())
+        .collect();
     assert!(errors.is_empty(), "{verb}: {errors:?}\n{output}");
 }

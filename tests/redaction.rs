@@ -28,7 +28,11 @@ const TRACES: &[&str] = &[
 
 fn traces(text: &[u8]) -> Vec<&'static str> {
     let text = String::from_utf8_lossy(text);
-    TRACES.iter().copied().filter(|trace| text.contains(trace)).collect()
+    TRACES
+        .iter()
+        .copied()
+        .filter(|trace| text.contains(trace))
+        .collect()
 }
 
 /// Secrets files of every format, whole and broken, each with the canary.
@@ -41,7 +45,10 @@ fn files() -> Vec<(String, String)> {
     let mut files = vec![
         ("good.json".to_owned(), json.clone()),
         ("good.yaml".to_owned(), secret.clone()),
-        ("good.toml".to_owned(), format!("k = {quoted}\n[s]\nk = {quoted}\n")),
+        (
+            "good.toml".to_owned(),
+            format!("k = {quoted}\n[s]\nk = {quoted}\n"),
+        ),
         ("good.env".to_owned(), "k='c4n4ry secr3t'\n".to_owned()),
         ("dir/k".to_owned(), CANARY.to_owned()),
     ];
@@ -70,8 +77,14 @@ fn files() -> Vec<(String, String)> {
         files.push((format!("broken{index}.yaml"), broken));
     }
     files.push(("broken.toml".to_owned(), format!("k = {CANARY}\n")));
-    files.push(("twice.toml".to_owned(), format!("k = {quoted}\nk = {quoted}\n")));
-    files.push(("broken.env".to_owned(), format!("{CANARY}\nk=\"{CANARY}\nx")));
+    files.push((
+        "twice.toml".to_owned(),
+        format!("k = {quoted}\nk = {quoted}\n"),
+    ));
+    files.push((
+        "broken.env".to_owned(),
+        format!("{CANARY}\nk=\"{CANARY}\nx"),
+    ));
     files
 }
 
@@ -89,26 +102,65 @@ fn documents() -> Vec<(&'static str, String)> {
                       secretKeyRef: {name: s, key: no}\n";
     vec![
         ("references.yaml", component("references", references)),
-        ("good.yaml", component("good", "  - name: a\n    secretKeyRef: {name: s, key: k}\n")),
-        ("plain.yaml", component("plain", &format!("  - name: a\n    value: {quoted}\n"))),
-        ("broken1.yaml", component("broken", &format!("  - name: a\n    value: {CANARY}\n"))),
-        ("broken2.yaml", component("broken", &format!("  - name: a\n   value: \"{CANARY}\n"))),
-        ("broken3.yaml", component("broken", &format!("  - name: a\n    value: @{CANARY}\n"))),
-        ("broken4.yaml", component("broken", &format!("  - name: a\n    value: *{CANARY}\n"))),
+        (
+            "good.yaml",
+            component("good", "  - name: a\n    secretKeyRef: {name: s, key: k}\n"),
+        ),
+        (
+            "plain.yaml",
+            component("plain", &format!("  - name: a\n    value: {quoted}\n")),
+        ),
+        (
+            "broken1.yaml",
+            component("broken", &format!("  - name: a\n    value: {CANARY}\n")),
+        ),
+        (
+            "broken2.yaml",
+            component("broken", &format!("  - name: a\n   value: \"{CANARY}\n")),
+        ),
+        (
+            "broken3.yaml",
+            component("broken", &format!("  - name: a\n    value: @{CANARY}\n")),
+        ),
+        (
+            "broken4.yaml",
+            component("broken", &format!("  - name: a\n    value: *{CANARY}\n")),
+        ),
         ("schema1.yaml", component("x", &format!("  {CANARY}\n"))),
-        ("schema2.yaml", component("x", &format!("  - name: a\n    secretKeyRef: {quoted}\n"))),
-        ("schema3.yaml", component("x", "").replace("version: v1", &format!("ignoreErrors: {quoted}"))),
-        ("twice.yaml", component("x", &format!("  - name: a\n    value: {quoted}\n    value: {quoted}\n"))),
-        ("tag.yaml", component("x", &format!("  - name: a\n    value: !!int {quoted}\n"))),
+        (
+            "schema2.yaml",
+            component("x", &format!("  - name: a\n    secretKeyRef: {quoted}\n")),
+        ),
+        (
+            "schema3.yaml",
+            component("x", "").replace("version: v1", &format!("ignoreErrors: {quoted}")),
+        ),
+        (
+            "twice.yaml",
+            component(
+                "x",
+                &format!("  - name: a\n    value: {quoted}\n    value: {quoted}\n"),
+            ),
+        ),
+        (
+            "tag.yaml",
+            component("x", &format!("  - name: a\n    value: !!int {quoted}\n")),
+        ),
     ]
 }
 
 fn assert_clean(what: &str, output: &Output, data_may_show: bool) {
     let shown = traces(&output.stderr);
-    assert!(shown.is_empty(), "{what} shows {shown:?} on standard error: {output:?}");
+    assert!(
+        shown.is_empty(),
+        "{what} shows {shown:?} on standard error: {output:?}"
+    );
     if !data_may_show {
         let shown = traces(&output.stdout);
-        assert!(shown.is_empty(), "{what} shows {shown:?} on standard output: {output:?}");
+        assert!(
+            shown.is_empty(),
+            "{what} shows {shown:?} on standard output: {output:?}"
+        );
     }
 }
 
@@ -116,16 +168,30 @@ fn assert_clean(what: &str, output: &Output, data_may_show: bool) {
 fn no_command_shows_a_value_that_it_was_not_asked_for() {
     let files = files();
     let documents = documents();
-    let mut all: Vec<(String, &[u8])> =
-        files.iter().map(|(name, text)| (name.clone(), text.as_bytes())).collect();
-    all.extend(documents.iter().map(|(name, text)| (format!("docs/{name}"), text.as_bytes())));
-    let all: Vec<(&str, &[u8])> = all.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    let mut all: Vec<(String, &[u8])> = files
+        .iter()
+        .map(|(name, text)| (name.clone(), text.as_bytes()))
+        .collect();
+    all.extend(
+        documents
+            .iter()
+            .map(|(name, text)| (format!("docs/{name}"), text.as_bytes())),
+    );
+    let all: Vec<(&str, &[u8])> = all
+        .iter()
+        .map(|(name, text)| (name.as_str(), *text))
+        .collect();
     let work = folder(&all);
     let run = |arguments: &[&str]| {
-        Run::new(work.path(), arguments).env("CANARY", CANARY).env("MY_k", CANARY).output()
+        Run::new(work.path(), arguments)
+            .env("CANARY", CANARY)
+            .env("MY_k", CANARY)
+            .output()
     };
-    let mut stores: Vec<String> =
-        files.iter().map(|(name, _)| format!("vault=local.file:{name}")).collect();
+    let mut stores: Vec<String> = files
+        .iter()
+        .map(|(name, _)| format!("vault=local.file:{name}"))
+        .collect();
     stores.push("vault=local.file:dir".to_owned());
     stores.push("vault=local.env:MY_".to_owned());
     for store in &stores {
@@ -133,7 +199,11 @@ fn no_command_shows_a_value_that_it_was_not_asked_for() {
             let common = ["--store", store, "--mode", mode, "-vvv"];
             let check = run(&[&["check", "docs", "--format", "json"], &common[..]].concat());
             assert_clean(&format!("check {common:?}"), &check, false);
-            let resolve = run(&[&["resolve", "docs/references.yaml", "docs/good.yaml"], &common[..]].concat());
+            let resolve = run(&[
+                &["resolve", "docs/references.yaml", "docs/good.yaml"],
+                &common[..],
+            ]
+            .concat());
             assert_clean(&format!("resolve {common:?}"), &resolve, false);
             let get = run(&[&["get", "vault", "s", "no"], &common[..]].concat());
             assert_clean(&format!("get {common:?}"), &get, false);
@@ -147,7 +217,11 @@ fn no_command_shows_a_value_that_it_was_not_asked_for() {
         for format in ["text", "json", "yaml", "sarif"] {
             let output = run(&[&["check", &path, "--format", format], &common[..]].concat());
             assert_clean(&format!("check {name} {format}"), &output, false);
-            let output = run(&[&["check", "--offline", &path, "--format", format], &common[..]].concat());
+            let output = run(&[
+                &["check", "--offline", &path, "--format", format],
+                &common[..],
+            ]
+            .concat());
             assert_clean(&format!("check --offline {name} {format}"), &output, false);
         }
         for format in ["text", "json", "yaml"] {
@@ -161,7 +235,11 @@ fn no_command_shows_a_value_that_it_was_not_asked_for() {
         assert_clean(&format!("stores {name}"), &output, false);
     }
     let asked = run(&["get", "vault", "k", "k", "--store", "vault=local.env:MY_"]);
-    assert_eq!(asked.stdout, CANARY.as_bytes(), "the canary is there: {asked:?}");
+    assert_eq!(
+        asked.stdout,
+        CANARY.as_bytes(),
+        "the canary is there: {asked:?}"
+    );
 }
 
 /// A subscriber that keeps every event of every target.
@@ -170,7 +248,10 @@ struct Recorded(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Recorded {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(text);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(text);
         Ok(text.len())
     }
 
@@ -181,7 +262,10 @@ impl std::io::Write for Recorded {
 
 #[test]
 fn the_library_shows_no_value_to_a_subscriber_or_in_debug() {
-    let work = folder(&[("s.json", serde_json::json!({ "s": CANARY }).to_string().as_bytes())]);
+    let work = folder(&[(
+        "s.json",
+        serde_json::json!({ "s": CANARY }).to_string().as_bytes(),
+    )]);
     let recorded = Recorded::default();
     let sink = recorded.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -190,9 +274,18 @@ fn the_library_shows_no_value_to_a_subscriber_or_in_debug() {
         .finish();
     let debug = tracing::subscriber::with_default(subscriber, || library(work.path()));
     assert_eq!(traces(debug.as_bytes()), Vec::<&str>::new(), "{debug}");
-    let log = recorded.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let log = recorded
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     assert!(!log.is_empty(), "nothing was recorded");
-    assert_eq!(traces(&log), Vec::<&str>::new(), "{}", String::from_utf8_lossy(&log));
+    assert_eq!(
+        traces(&log),
+        Vec::<&str>::new(),
+        "{}",
+        String::from_utf8_lossy(&log)
+    );
 }
 
 /// Drives the library and prints all that it gives, by `Debug` and `Display`.
@@ -209,14 +302,21 @@ fn library(work: &Path) -> String {
             .mode(mode)
             .build()
             .unwrap();
-        let texts = documents().into_iter().filter(|(name, _)| !name.starts_with("plain") && !name.starts_with("twice"));
-        let documents: Vec<_> = texts.map(|(name, text)| Document::new(name, text)).collect();
+        let texts = documents()
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("plain") && !name.starts_with("twice"));
+        let documents: Vec<_> = texts
+            .map(|(name, text)| Document::new(name, text))
+            .collect();
         let context = Context::new();
         let resolution = block_on(resolver.resolve(documents, &context));
         for problem in &resolution.problems {
             debug.push_str(&format!("{problem} {problem:?} {}", problem.hint));
         }
-        debug.push_str(&format!("{:?} {:?}", resolution.components, resolution.stats));
+        debug.push_str(&format!(
+            "{:?} {:?}",
+            resolution.components, resolution.stats
+        ));
         let secret = block_on(resolver.get("vault", SecretRequest::new("s"), &context));
         debug.push_str(&format!("{secret:?} {resolver:?} {context:?}"));
     }

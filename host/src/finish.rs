@@ -228,9 +228,11 @@ impl Templates {
             };
             out = out.replace("{podName}", pod_name);
         }
-        Ok(Some(
-            out.replace("{namespace}", &self.namespace)
-                .replace("{appID}", &self.app_id),
-        ))
+        Ok(Some(match &self.app {
+            Some(app) => out
+                .replace("{namespace}", &app.namespace)
+                .replace("{appID}", &app.id),
+            None => out,
+        }))
     }
 }

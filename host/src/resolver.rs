@@ -67,6 +67,11 @@ pub struct Resolution {
     /// What is wrong, in the order of the documents. Where one is an error, what it is about is
     /// not among the components.
     pub problems: Vec<Problem>,
+    /// What the loaded components refer to, one for each reference in the order of the documents,
+    /// whether it could be resolved or not.
+    pub references: Vec<Origin>,
+    /// The names of the stores that references could name.
+    pub stores: Vec<String>,
     /// What it took.
     pub stats: Stats,
 }
@@ -84,6 +89,8 @@ impl Resolution {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
+    /// How many components were loaded, resolved or not.
+    pub components: usize,
     /// How often a store was asked.
     pub backend_calls: u64,
     /// How often a fetch of this call served another reference.
@@ -104,6 +111,8 @@ pub struct Inspection {
     pub components: Vec<InspectedComponent>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// The names of the stores that references could name.
+    pub stores: Vec<String>,
 }
 
 /// A component and its references.
@@ -194,6 +203,19 @@ pub(crate) struct Loaded {
     _permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
+impl Loaded {
+    /// What the selected components ask for, one for each reference.
+    fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.batches
+            .iter()
+            .zip(&self.selected)
+            .flat_map(|(batch, selected)| {
+                let components = selected.iter().filter_map(|&index| batch.component(index));
+                components.flat_map(|component| batch.wanted(component))
+            })
+    }
+}
+
 impl Resolver {
     /// Starts with no stores, an open policy and strict mode.
     pub fn builder() -> ResolverBuilder {
@@ -224,6 +246,11 @@ impl Resolver {
         if let Some(grants) = &inner.document_stores {
             document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await;
         }
+        let references = loaded
+            .requests()
+            .map(|request| origin(request, &secrets))
+            .collect();
+        let loaded_components = loaded.selected.iter().map(Vec::len).sum();
         let fetching = Instant::now();
         let answers = self.fetch(&loaded, &secrets, context, &run).await;
         let fetch = fetching.elapsed();
@@ -231,6 +258,7 @@ impl Resolver {
         let components = self.place(&mut loaded, &answers, &secrets, context).await;
         loaded.problems.sort_by(|a, b| a.place.cmp(&b.place));
         let stats = Stats {
+            components: loaded_components,
             backend_calls: secrets.calls() - before,
             cache_hits: run.hits(),
             parse: loaded.parse,
@@ -251,6 +279,8 @@ impl Resolver {
         Resolution {
             components,
             problems: loaded.problems,
+            references,
+            stores: secrets.names().into_iter().collect(),
             stats,
         }
     }
@@ -292,6 +322,7 @@ impl Resolver {
         Inspection {
             components,
             problems: loaded.problems,
+            stores: secrets.names().into_iter().collect(),
         }
     }
 
@@ -360,6 +391,19 @@ impl Resolver {
     /// The policy.
     pub fn policy(&self) -> &Policy {
         self.inner.secrets.policy()
+    }
+
+    /// Scopes of the policy whose store is not among these, and entries that none of these references
+    /// uses: slips that leave a store open.
+    pub fn unused_policy(&self, stores: &[String], references: &[Origin]) -> Vec<Problem> {
+        let stores = stores.iter().cloned().collect();
+        let mut used = BTreeSet::new();
+        for reference in references {
+            if let Origin::Secret { store, secret, .. } = reference {
+                used.insert((store.clone(), secret.clone()));
+            }
+        }
+        self.policy().unused(&stores, &used)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -474,15 +518,7 @@ impl Resolver {
         context: &Context,
         run: &Run,
     ) -> AnswerMap {
-        let mut wanted = BTreeSet::new();
-        for (batch, selected) in loaded.batches.iter().zip(&loaded.selected) {
-            let components = selected.iter().filter_map(|&index| batch.component(index));
-            wanted.extend(
-                components
-                    .flat_map(|component| batch.wanted(component))
-                    .cloned(),
-            );
-        }
+        let wanted = loaded.requests().cloned().collect();
         fetch_all(wanted, secrets, context, run, self.inner.limits.fetches).await
     }
 

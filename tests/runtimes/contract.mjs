@@ -11,51 +11,47 @@ import { instantiate } from './guest/guest.js';
 import { Secret } from './secret.mjs';
 
 const VALUE = 'a value that only the host knows';
-const FAILURES = {
-  'store-not-found': undefined,
-  denied: undefined,
-  'secret-not-found': undefined,
-  'key-not-found': ['password', 'username'],
-  throttled: undefined,
-  'timed-out': undefined,
-  unavailable: undefined,
-  other: 'store-misconfigured',
+const PAYLOADS = { 'key-not-found': ['password', 'username'], other: 'store-misconfigured' };
+const FOUND = { first: 'password', second: 'password', Authorization: 'header', privateKey: 'key' };
+const FAILED = {
+  'no-store': 'store-not-found',
+  refused: 'denied',
+  'no-secret': 'secret-not-found',
+  'no-key': 'key-not-found',
+  'too-many': 'throttled',
+  'too-slow': 'timed-out',
+  'no-backend': 'unavailable',
+  anything: 'other',
+  variable: 'denied',
 };
 
 async function main(folder) {
-  await importsOneInterface();
-  await answersCrossAsTheyAre(folder);
-  await anErrorOfTheStoreComesThrough(folder);
+  const manifest = await readFile(join(folder, 'contract.yaml'));
+  const configuration = await readFile(join(folder, 'configuration.yaml'));
+  const documents = [
+    { name: 'manifest', kind: 'manifest', text: manifest },
+    { name: 'policy', kind: 'configuration', text: configuration },
+    { name: 'not UTF-8', kind: 'manifest', text: Uint8Array.of(0x61, 0xff) },
+  ];
+  await oneInterfaceIsImported();
+  await documentsAreRead(documents);
+  await answersCrossAsTheyAre(documents);
+  await noValueIsInTheMemoryOfTheGuest(documents);
+  await anErrorOfTheStoreComesThrough(documents);
 }
 
-async function importsOneInterface() {
+async function oneInterfaceIsImported() {
   const types = await readFile(new URL('guest/guest.d.ts', import.meta.url), 'utf8');
-  const [, imports] = /^export interface ImportObject \{\n([^}]*)\}/m.exec(types);
-  assert.deepEqual(keys(imports), ['keyref:secrets/secret-store@0.1.0']);
-  const [, exports] = /^export interface Root \{\n([^}]*)\}/m.exec(types);
-  assert.deepEqual(keys(exports), ['keyref:secrets/resolver@0.1.0', 'resolver']);
+  const names = (type) => {
+    const [, block] = new RegExp(`^export interface ${type} \\{\n([^}]*)\\}`, 'm').exec(types);
+    return block.trim().split('\n').map((line) => /^\s*'?([^']+?)'?: typeof /.exec(line)[1]);
+  };
+  assert.deepEqual(names('ImportObject'), ['keyref:secrets/secret-store@0.1.0']);
+  assert.deepEqual(names('Root'), ['keyref:secrets/resolver@0.1.0', 'resolver']);
 }
 
-function keys(block) {
-  return block.trim().split('\n').map((line) => /^\s*'?([^']+?)'?: typeof /.exec(line)[1]);
-}
-
-async function answersCrossAsTheyAre(folder) {
-  const given = new Map();
-  const calls = [];
-  const { set, memories } = await load(folder, (requests) => {
-    calls.push(requests);
-    return requests.map(({ source: { tag, val } }) => {
-      if (tag === 'secret' && val.name === 'found') {
-        const secret = new Secret(`${VALUE}: ${val.key}`);
-        given.set(val.key, secret);
-        return { tag: 'ok', val: secret };
-      }
-      const name = tag === 'secret' ? val.name : 'denied';
-      return { tag: 'err', val: { tag: name, val: FAILURES[name] } };
-    });
-  });
-
+async function documentsAreRead(documents) {
+  const { set } = await load(documents, () => assert.fail('nothing is resolved'));
   const components = set.components();
   assert.deepEqual(components.map(({ kind, name }) => [kind, name]), [
     ['component', 'every-answer'],
@@ -66,53 +62,62 @@ async function answersCrossAsTheyAre(folder) {
     ['Authorization', 'header'],
     ['privateKey', 'client-tls'],
   ]);
+
   const [{ name, kind, scopes }] = set.configurations();
   assert.deepEqual([name, kind], ['policy', 'configuration']);
   assert.deepEqual(scopes[0].allowedSecrets.map((entry) => entry.name), ['found']);
-  assert.deepEqual(
-    set.problems().map((problem) => [problem.class, problem.severity, problem.document, problem.position]),
-    [
-      ['syntax', 'error', 0, { line: 54, column: 5 }],
-      ['syntax', 'error', 2, { line: 1, column: 2 }],
-    ],
-  );
+
+  const problems = set.problems();
+  assert.deepEqual(problems.map((problem) => [problem.class, problem.severity]), [
+    ['syntax', 'error'],
+    ['syntax', 'error'],
+  ]);
+  assert.deepEqual(problems.map(({ document, position }) => [document, position]), [
+    [0, { line: 54, column: 5 }],
+    [2, { line: 1, column: 2 }],
+  ]);
+}
+
+async function answersCrossAsTheyAre(documents) {
+  const store = new EveryAnswer();
+  const { set } = await load(documents, (requests) => store.getMany(requests));
+  const components = set.components();
 
   // An index that is given twice or out of range is left out.
   const { answers, components: resolved } = set.resolve(Uint32Array.of(1, 0, 0, 7));
-  assert.equal(calls.length, 1);
-  assert.deepEqual(new Set(calls[0].map(JSON.stringify)), new Set(set.requests().map(JSON.stringify)));
   assert.deepEqual(resolved.map(({ component }) => component), [1, 0]);
+  assert.equal(store.calls.length, 1);
+  const texts = (requests) => requests.map((request) => JSON.stringify(request)).sort();
+  assert.deepEqual(texts(store.calls[0]), texts(set.requests()));
 
-  const outcomes = new Map();
-  for (const { component, items } of resolved) {
-    for (const { item, default: literal, parts } of items) {
-      assert.equal(parts.length, 1);
-      assert.equal(parts[0].tag, 'secret');
-      const { name: itemName, request } = components[component].items[item];
-      const answer = answers[parts[0].val];
-      assert.equal(answer.request, request);
-      outcomes.set(itemName, { answer: answer.secret, literal });
+  const items = new Map();
+  for (const { component, items: resolvedItems } of resolved) {
+    for (const { item, default: literal, parts: [{ tag, val }, ...more] } of resolvedItems) {
+      assert.deepEqual([tag, more], ['secret', []]);
+      const { name, request } = components[component].items[item];
+      assert.equal(answers[val].request, request);
+      items.set(name, { ...answers[val].secret, literal });
     }
   }
-  for (const [item, key] of Object.entries({
-    first: 'password', second: 'password', Authorization: 'header', privateKey: 'key',
-  })) {
-    const { answer: { tag, val } } = outcomes.get(item);
+  assert.deepEqual([...items.keys()].sort(), Object.keys({ ...FOUND, ...FAILED }).sort());
+  for (const [item, key] of Object.entries(FOUND)) {
+    const { tag, val } = items.get(item);
     assert.equal(tag, 'ok', item);
-    assert.equal(val, given.get(key), `${item} is the host's own object`);
-    assert.equal(Secret.reveal(val), `${VALUE}: ${key}`);
+    assert.equal(val, store.secrets.get(key), `${item} is the host's own object`);
   }
-  assert.equal(outcomes.get('first').literal, undefined);
-  assert.equal(outcomes.get('second').literal, 'fallback');
-  for (const [item, failure] of Object.entries({
-    'no-store': 'store-not-found', refused: 'denied', 'no-secret': 'secret-not-found',
-    'no-key': 'key-not-found', 'too-many': 'throttled', 'too-slow': 'timed-out',
-    'no-backend': 'unavailable', anything: 'other', variable: 'denied',
-  })) {
-    const { answer: { tag, val } } = outcomes.get(item);
-    assert.equal(tag, 'err', item);
-    assert.deepEqual([val.tag, val.val], [failure, FAILURES[failure]]);
+  for (const [item, failure] of Object.entries(FAILED)) {
+    const { tag, val } = items.get(item);
+    assert.deepEqual([tag, val.tag, val.val], ['err', failure, PAYLOADS[failure]], item);
   }
+  assert.equal(items.get('first').literal, undefined);
+  assert.equal(items.get('second').literal, 'fallback');
+}
+
+async function noValueIsInTheMemoryOfTheGuest(documents) {
+  const store = new EveryAnswer();
+  const { set, memories } = await load(documents, (requests) => store.getMany(requests));
+  set.resolve(Uint32Array.of(0, 1));
+  assert.equal(Secret.reveal(store.secrets.get('key')), VALUE);
 
   assert.equal(memories.length, 1);
   const memory = Buffer.from(memories[0].buffer);
@@ -120,15 +125,36 @@ async function answersCrossAsTheyAre(folder) {
   assert(!memory.includes(VALUE), 'the guest holds no value');
 }
 
-async function anErrorOfTheStoreComesThrough(folder) {
-  const { set } = await load(folder, () => {
+async function anErrorOfTheStoreComesThrough(documents) {
+  const { set } = await load(documents, () => {
     throw new Error('the store is broken');
   });
   assert.throws(() => set.resolve(Uint32Array.of(0)), /the store is broken/);
 }
 
-/** A set of all documents, and the memories of the instance that holds it. */
-async function load(folder, getMany) {
+/** Answers with the failure that a secret is named for. */
+class EveryAnswer {
+  calls = [];
+  secrets = new Map();
+
+  getMany(requests) {
+    this.calls.push(requests);
+    return requests.map(({ source }) => this.get(source));
+  }
+
+  get({ tag, val }) {
+    if (tag === 'environment') return { tag: 'err', val: { tag: 'denied' } };
+    if (val.name !== 'found') {
+      return { tag: 'err', val: { tag: val.name, val: PAYLOADS[val.name] } };
+    }
+    const secret = new Secret(VALUE);
+    this.secrets.set(val.key, secret);
+    return { tag: 'ok', val: secret };
+  }
+}
+
+/** A set of the documents in a new instance, and the memories of that. */
+async function load(documents, getMany) {
   const memories = [];
   const instantiateCore = async (module, imports) => {
     const instance = await WebAssembly.instantiate(module, imports);
@@ -138,12 +164,7 @@ async function load(folder, getMany) {
   };
   const imports = { 'keyref:secrets/secret-store': { Secret, getMany } };
   const { resolver } = await instantiate(undefined, imports, instantiateCore);
-  const set = new resolver.DocumentSet([
-    { name: 'manifest', kind: 'manifest', text: await readFile(join(folder, 'contract.yaml')) },
-    { name: 'policy', kind: 'configuration', text: await readFile(join(folder, 'configuration.yaml')) },
-    { name: 'not UTF-8', kind: 'manifest', text: Uint8Array.of(0x61, 0xff) },
-  ]);
-  return { set, memories };
+  return { set: new resolver.DocumentSet(documents), memories };
 }
 
 await main(process.argv[2]);

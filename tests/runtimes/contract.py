@@ -1,9 +1,9 @@
-"""The contract as wasmtime-py sees it: what the guest imports, and that every answer crosses it as it
-was given.
+"""The contract as wasmtime-py sees it: what the guest imports, and that every answer crosses it as
+it was given.
 
     python contract.py FOLDER      FOLDER holds contract.yaml and configuration.yaml
 
-`resolve.py` of the example must be on PYTHONPATH.
+The example's `resolve.py` must be on PYTHONPATH.
 """
 
 import sys
@@ -14,17 +14,9 @@ from wasmtime.component import Component, Linker, ResourceAny, Variant
 
 from resolve import GUEST, DocumentSet, SecretStore, document
 
-FAILURES = {
-    "store-not-found": None,
-    "denied": None,
-    "secret-not-found": None,
-    "key-not-found": ["password", "username"],
-    "throttled": None,
-    "timed-out": None,
-    "unavailable": None,
-    "other": "store-misconfigured",
-}
-ITEMS = {
+PAYLOADS = {"key-not-found": ["password", "username"], "other": "store-misconfigured"}
+FOUND = {"first": "password", "second": "password", "Authorization": "header", "privateKey": "key"}
+FAILED = {
     "no-store": "store-not-found",
     "refused": "denied",
     "no-secret": "secret-not-found",
@@ -37,8 +29,109 @@ ITEMS = {
 }
 
 
+def main(folder):
+    guest = Guest(folder)
+    one_interface_is_imported(guest)
+    documents_are_read(guest)
+    answers_cross_as_they_are(guest)
+    handles_can_be_dropped(guest)
+    an_error_of_the_store_comes_through(guest)
+
+
+def one_interface_is_imported(guest):
+    component = guest.component.type
+    equal(list(component.imports(guest.engine)), ["keyref:secrets/secret-store@0.1.0"])
+    equal(list(component.exports(guest.engine)), ["keyref:secrets/resolver@0.1.0"])
+
+
+def documents_are_read(guest):
+    _, documents = guest.load(EveryAnswer())
+    components = documents.components()
+    equal([component.kind for component in components], ["component", "http-endpoint"])
+    equal([component.name for component in components], ["every-answer", "every-place"])
+    equal(components[0].labels, [("team", "orders")])
+    equal([item.name for item in components[1].items], ["Authorization", "privateKey"])
+    equal([item.place for item in components[1].items], ["header", "client-tls"])
+
+    [configuration] = documents.configurations()
+    equal((configuration.name, configuration.kind), ("policy", "configuration"))
+    allowed = getattr(configuration.scopes[0], "allowed-secrets")
+    equal([entry.name for entry in allowed], ["found"])
+
+    problems = documents.problems()
+    equal([getattr(problem, "class") for problem in problems], ["syntax", "syntax"])
+    equal([problem.severity for problem in problems], ["error", "error"])
+    equal([problem.document for problem in problems], [0, 2])
+    positions = [(problem.position.line, problem.position.column) for problem in problems]
+    equal(positions, [(54, 5), (1, 2)])
+
+
+def answers_cross_as_they_are(guest):
+    secrets = EveryAnswer()
+    store, documents = guest.load(secrets)
+    components = documents.components()
+
+    # An index that is given twice or out of range is left out.
+    outcome = documents.resolve([1, 0, 0, 7])
+    equal([resolved.component for resolved in outcome.components], [1, 0])
+    [asked] = secrets.calls
+    equal(sorted(map(text, asked)), sorted(map(text, documents.requests())))
+
+    def taken(secret):
+        return secret if isinstance(secret, Variant) else secrets.values[secret.to_host(store).rep]
+
+    values = [taken(answer.secret) for answer in outcome.answers]
+    items, defaults = {}, {}
+    for resolved in outcome.components:
+        for resolved_item in resolved.items:
+            [part] = resolved_item.parts
+            item = components[resolved.component].items[resolved_item.item]
+            equal(outcome.answers[part].request, item.request)
+            items[item.name] = values[part]
+            defaults[item.name] = resolved_item.default
+    failed = {item: Variant(failure, PAYLOADS.get(failure)) for item, failure in FAILED.items()}
+    equal(items, {**FOUND, **failed})
+    equal((defaults["first"], defaults["second"]), (None, "fallback"))
+
+
+def handles_can_be_dropped(guest):
+    secrets = EveryAnswer()
+    store, documents = guest.load(secrets)
+    for answer in documents.resolve([0]).answers:
+        if isinstance(answer.secret, ResourceAny):
+            answer.secret.drop(store)
+    equal(secrets.values, {0: None})
+
+
+def an_error_of_the_store_comes_through(guest):
+    _, documents = guest.load(Broken())
+    raises("the store is broken", lambda: documents.resolve([0]))
+    raises("cannot enter component instance", documents.components)
+
+
+class Guest:
+    """The compiled guest, and the documents for it."""
+
+    def __init__(self, folder):
+        self.engine = Engine()
+        self.component = Component(self.engine, GUEST.read_bytes())
+        self.documents = [
+            document("manifest", "manifest", (folder / "contract.yaml").read_bytes()),
+            document("policy", "configuration", (folder / "configuration.yaml").read_bytes()),
+            document("not UTF-8", "manifest", b"a\xff"),
+        ]
+
+    def load(self, secrets):
+        """A store, and in it a new instance's set of the documents."""
+        store = Store(self.engine)
+        linker = Linker(self.engine)
+        secrets.add_to(linker)
+        instance = linker.instantiate(store, self.component)
+        return store, DocumentSet(store, instance, self.documents)
+
+
 class EveryAnswer(SecretStore):
-    """Answers with the failure that a secret is named for."""
+    """Answers with the failure that a secret is named for; the value of a secret is its key."""
 
     def __init__(self):
         super().__init__()
@@ -53,107 +146,19 @@ class EveryAnswer(SecretStore):
             return Variant("denied")
         if source.name == "found":
             return self.handle(source.key)
-        return Variant(source.name, FAILURES[source.name])
+        return Variant(source.name, PAYLOADS.get(source.name))
 
 
 class Broken(SecretStore):
+    """Raises on the first request."""
+
     def get(self, source):
         raise LookupError("the store is broken")
 
 
-def main(folder):
-    engine = Engine()
-    component = Component(engine, GUEST.read_bytes())
-    equal(list(component.type.imports(engine)), ["keyref:secrets/secret-store@0.1.0"])
-    equal(list(component.type.exports(engine)), ["keyref:secrets/resolver@0.1.0"])
-    answers_cross_as_they_are(engine, component, folder)
-    handles_can_be_dropped(engine, component, folder)
-    an_error_of_the_store_comes_through(engine, component, folder)
-
-
-def answers_cross_as_they_are(engine, component, folder):
-    secrets = EveryAnswer()
-    store, documents = load(engine, component, folder, secrets)
-
-    components = documents.components()
-    equal(
-        [(component.kind, component.name) for component in components],
-        [("component", "every-answer"), ("http-endpoint", "every-place")],
-    )
-    equal(components[0].labels, [("team", "orders")])
-    equal(
-        [(item.name, item.place) for item in components[1].items],
-        [("Authorization", "header"), ("privateKey", "client-tls")],
-    )
-    [configuration] = documents.configurations()
-    equal((configuration.name, configuration.kind), ("policy", "configuration"))
-    allowed = getattr(configuration.scopes[0], "allowed-secrets")
-    equal([entry.name for entry in allowed], ["found"])
-    equal(
-        [
-            (getattr(problem, "class"), problem.severity, problem.document, vars(problem.position))
-            for problem in documents.problems()
-        ],
-        [
-            ("syntax", "error", 0, {"line": 54, "column": 5}),
-            ("syntax", "error", 2, {"line": 1, "column": 2}),
-        ],
-    )
-
-    # An index that is given twice or out of range is left out.
-    outcome = documents.resolve([1, 0, 0, 7])
-    equal(len(secrets.calls), 1)
-    equal(len(secrets.calls[0]), len(documents.requests()))
-    equal(all(request in documents.requests() for request in secrets.calls[0]), True)
-    equal([resolved.component for resolved in outcome.components], [1, 0])
-
-    def taken(secret):
-        return secret if isinstance(secret, Variant) else secrets.values[secret.to_host(store).rep]
-
-    values = [taken(answer.secret) for answer in outcome.answers]
-    outcomes, defaults = {}, {}
-    for resolved in outcome.components:
-        for resolved_item in resolved.items:
-            [part] = resolved_item.parts
-            item = components[resolved.component].items[resolved_item.item]
-            equal(outcome.answers[part].request, item.request)
-            outcomes[item.name] = values[part]
-            defaults[item.name] = resolved_item.default
-    equal(
-        outcomes,
-        {name: Variant(failure, FAILURES[failure]) for name, failure in ITEMS.items()}
-        | {"first": "password", "second": "password", "Authorization": "header", "privateKey": "key"},
-    )
-    equal((defaults["first"], defaults["second"]), (None, "fallback"))
-
-
-def handles_can_be_dropped(engine, component, folder):
-    secrets = EveryAnswer()
-    store, documents = load(engine, component, folder, secrets)
-    for answer in documents.resolve([0]).answers:
-        if isinstance(answer.secret, ResourceAny):
-            answer.secret.drop(store)
-    equal(secrets.values, {0: None})
-
-
-def an_error_of_the_store_comes_through(engine, component, folder):
-    _, documents = load(engine, component, folder, Broken())
-    raises("the store is broken", lambda: documents.resolve([0]))
-    raises("cannot enter component instance", documents.components)
-
-
-def load(engine, component, folder, secrets):
-    """A store, and a set of all documents in it."""
-    store = Store(engine)
-    linker = Linker(engine)
-    secrets.add_to(linker)
-    instance = linker.instantiate(store, component)
-    documents = [
-        document("manifest", "manifest", (folder / "contract.yaml").read_bytes()),
-        document("policy", "configuration", (folder / "configuration.yaml").read_bytes()),
-        document("not UTF-8", "manifest", b"a\xff"),
-    ]
-    return store, DocumentSet(store, instance, documents)
+def text(request):
+    source = request.source if isinstance(request.source, str) else vars(request.source)
+    return repr((source, request.options))
 
 
 def equal(actual, expected):
@@ -161,13 +166,14 @@ def equal(actual, expected):
         raise AssertionError(f"\n  is        {actual!r}\n  should be {expected!r}")
 
 
-def raises(text, call):
+def raises(message, call):
     try:
         call()
-    except Exception as error:  # each runtime error has a class of its own
-        equal(text in str(error), True)
+    except Exception as error:  # the store's own, or wasmtime's
+        if message not in str(error):
+            raise AssertionError(f"should raise: {message}") from error
     else:
-        raise AssertionError(f"should raise: {text}")
+        raise AssertionError(f"should raise: {message}")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 #
 #   run.sh [node|python]...
 #
-# Without arguments: all of them. A folder in cases/ is a document, or the `arguments` to give, and the
+# Without arguments: both. A folder in cases/ is a document, or the `arguments` to give, and the
 # standard output, standard error and exit status that every program must have; what is not there is
-# empty. contract.mjs and contract.py check the rest of the contract on their runtime.
+# empty, or 0. contract.mjs and contract.py check the rest of the contract on their runtime.
 #
-# What the programs need is installed once into ${KEYREF_TEST_CACHE:-~/.cache/keyref-tests}/runtimes.
-# A runtime that is not on this machine is skipped; with KEYREF_REQUIRE_SERVERS=1 it is a failure.
+# What the programs need is installed once, into "runtimes" in KEYREF_TEST_CACHE, by default
+# ~/.cache/keyref-tests. A runtime that is not on this machine is skipped; with
+# KEYREF_REQUIRE_SERVERS=1 that is a failure.
 #
 # Exit status: 0 nothing failed, 1 something failed, 2 wrong use.
 set -euo pipefail
@@ -21,7 +22,8 @@ main() {
     done
 
     cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
-    cache=${KEYREF_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME or KEYREF_TEST_CACHE}/.cache}/keyref-tests}/runtimes
+    cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+    cache=${KEYREF_TEST_CACHE:-${cache:?set HOME or KEYREF_TEST_CACHE}/keyref-tests}/runtimes
     mkdir -p -- "$cache"
     cache=$(cd -- "$cache" && pwd)
     guest=$PWD/host/guest/keyref_guest.wasm
@@ -66,26 +68,24 @@ run() {
 
 node_lacks() {
     command -v npm >/dev/null || { echo 'npm is not on PATH'; return 1; }
-    node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null ||
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null ||
         { echo 'Node 20 or newer is not on PATH'; return 1; }
 }
 
-# The programs import what stands beside them, so they run from a folder that has jco above it: the
+# The programs import what stands beside them, so they run as copies beside a transpiled guest: the
 # repository gets no file.
 node_install() {
-    local source=examples/runtimes/node
-    local built
-    built=$cache/node-$(digest "$source/package.json" "$source/package-lock.json")
+    local source=examples/runtimes/node built
+    built=$cache/node-$(digest "$source/package.json" "$source/package-lock.json") &&
+        mkdir -- "$scratch/node" "$scratch/jco" &&
+        cp -- "$source"/{package.json,package-lock.json,.npmrc} "$scratch/jco" || return
     if [[ ! -d $built ]]; then
-        mkdir -- "$scratch/install"
-        cp -- "$source"/{package.json,package-lock.json,.npmrc} "$scratch/install"
-        (cd -- "$scratch/install" && npm ci --ignore-scripts --no-audit --no-fund) || return
-        publish "$scratch/install" "$built"
+        (cd -- "$scratch/jco" && npm ci --ignore-scripts --no-audit --no-fund) &&
+            publish "$scratch/jco" "$built" || return
     fi
-    mkdir -- "$scratch/node"
-    cp -- "$source"/{package.json,*.mjs} tests/runtimes/contract.mjs "$scratch/node"
-    ln -s -- "$built/node_modules" "$scratch/node/node_modules"
-    (cd -- "$scratch/node" && npm run transpile -- "$guest")
+    cp -- "$source"/{package.json,*.mjs} tests/runtimes/contract.mjs "$scratch/node" &&
+        ln -s -- "$built/node_modules" "$scratch/node/node_modules" &&
+        (cd -- "$scratch/node" && npm run transpile -- "$guest")
 }
 
 node_checks() {
@@ -97,20 +97,21 @@ node_checks() {
 }
 
 python_lacks() {
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-        { echo 'Python 3.10 or newer is not on PATH'; return 1; }
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null ||
+        { echo 'Python 3.9 or newer is not on PATH'; return 1; }
     python3 -c 'import ensurepip, venv' 2>/dev/null ||
         { echo 'Python has no venv; on Debian: apt-get install python3-venv'; return 1; }
 }
 
 python_install() {
-    local version
-    version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    environment=$cache/python-$version-$(digest examples/runtimes/python/requirements.txt)
-    [[ ! -d $environment ]] || return 0
-    python3 -m venv -- "$scratch/venv" &&
-        "$scratch/venv/bin/python" -m pip install --requirement examples/runtimes/python/requirements.txt &&
-        publish "$scratch/venv" "$environment"
+    local requirements=examples/runtimes/python/requirements.txt version
+    version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') &&
+        environment=$cache/python-$version-$(digest "$requirements") || return
+    if [[ ! -d $environment ]]; then
+        python3 -m venv -- "$scratch/venv" &&
+            "$scratch/venv/bin/python" -m pip install --requirement "$requirements" &&
+            publish "$scratch/venv" "$environment"
+    fi
 }
 
 python_checks() {
@@ -139,16 +140,20 @@ check_contract() {
 
 # Runs a command and compares what it prints, and its exit status, with the files of a folder.
 check() {
-    local name=$1 expected=$2 file ok=true
+    local name=$1 expected=$2 file wanted status=0 ok=true
     shift 2
-    local status=0
     "$@" >"$scratch/stdout.txt" 2>"$scratch/stderr.txt" </dev/null || status=$?
-    ((status == 0)) && : >"$scratch/status" || echo "$status" >"$scratch/status"
-    for file in stdout.txt stderr.txt status; do
-        local wanted=$expected/$file
+    for file in stdout.txt stderr.txt; do
+        wanted=$expected/$file
         [[ -f $wanted ]] || wanted=/dev/null
         diff -u --label "expected $file" --label "$name" -- "$wanted" "$scratch/$file" || ok=false
     done
+    wanted=0
+    [[ ! -f $expected/status ]] || read -r wanted <"$expected/status"
+    if ((status != wanted)); then
+        printf '%s: exit status %d, expected %d\n' "$name" "$status" "$wanted"
+        ok=false
+    fi
     if $ok; then
         passed=$((passed + 1))
     else

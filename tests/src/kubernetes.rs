@@ -21,7 +21,11 @@ pub struct Server {
 ///
 /// # Panics
 /// Panics where it cannot be had and `KEYREF_REQUIRE_SERVERS` is 1, or where it does not start.
-#[expect(clippy::expect_used, clippy::print_stderr, reason = "a server that does not start is a failed test")]
+#[expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a server that does not start is a failed test"
+)]
 pub fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     SERVER
@@ -36,7 +40,9 @@ pub fn server() -> Option<&'static Server> {
                 .expect("the script can be run");
             let mut line = String::new();
             let out = script.stdout.take().expect("its output is piped");
-            BufReader::new(out).read_line(&mut line).expect("its output can be read");
+            BufReader::new(out)
+                .read_line(&mut line)
+                .expect("its output can be read");
             if line.is_empty() {
                 let status = script.wait().expect("the script ends");
                 assert!(
@@ -67,7 +73,10 @@ impl Server {
     ///
     /// # Panics
     /// Panics where it fails.
-    #[expect(clippy::expect_used, reason = "a server that cannot be prepared is a failed test")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a server that cannot be prepared is a failed test"
+    )]
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         let output: Output = Command::new(&self.kubectl)
             .args(arguments)
@@ -88,10 +97,21 @@ impl Server {
     ///
     /// # Panics
     /// Panics where it cannot be made.
-    #[expect(clippy::expect_used, reason = "a server that cannot be prepared is a failed test")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a server that cannot be prepared is a failed test"
+    )]
     pub fn service_account(&self, namespace: &str, account: &str) -> PathBuf {
-        self.kubectl(&["create", "serviceaccount", account, "--namespace", namespace]);
-        let out = self.kubeconfig.with_file_name(format!("{namespace}-{account}"));
+        self.kubectl(&[
+            "create",
+            "serviceaccount",
+            account,
+            "--namespace",
+            namespace,
+        ]);
+        let out = self
+            .kubeconfig
+            .with_file_name(format!("{namespace}-{account}"));
         let status = Command::new(workspace().join("tests/servers/service-account-kubeconfig.sh"))
             .args([&self.kubeconfig, &self.kubectl])
             .args([namespace, account])

@@ -36,21 +36,26 @@ export function report(path, set, outcome, show) {
 
   process.stdout.write(texts.join('\n'));
   for (const { position, severity, message, hint } of problems) {
-    console.error(`${path}:${position.line}:${position.column}: ${severity}: ${printable(message)}`);
+    const place = `${path}:${position.line}:${position.column}`;
+    console.error(`${place}: ${severity}: ${printable(message)}`);
     if (hint) console.error(`  hint: ${printable(hint)}`);
   }
   return problems.every(({ severity }) => severity !== 'error');
 }
 
-function failuresOf({ item: index, parts }, component, { answers }) {
-  const item = component.items[index];
-  return parts
-    .filter(({ tag, val }) => tag === 'secret' && answers[val].secret.tag === 'err')
-    .map(({ val }) => ({
+function failuresOf({ item, parts }, component, outcome) {
+  const { name, position } = component.items[item];
+  return answersOf(parts, outcome)
+    .filter(({ secret }) => secret.tag === 'err')
+    .map(({ secret }) => ({
       severity: 'error',
-      position: item.position,
-      message: `no value for \`${item.name}\` of \`${component.name}\`: ${reason(answers[val].secret.val)}`,
+      position,
+      message: `no value for \`${name}\` of \`${component.name}\`: ${reason(secret.val)}`,
     }));
+}
+
+function answersOf(parts, { answers }) {
+  return parts.filter(({ tag }) => tag === 'secret').map(({ val }) => answers[val]);
 }
 
 function reason({ tag, val }) {
@@ -58,20 +63,20 @@ function reason({ tag, val }) {
   return tag === 'key-not-found' ? `${tag}, but there are: ${val.join(', ')}` : `${tag}: ${val}`;
 }
 
-function textOf(component, items, requests, { answers }, show) {
-  const lines = component.items.map(({ name, value }) => ({ name, value: value ?? '', origins: '' }));
+function textOf(component, items, requests, outcome, show) {
+  const values = component.items.map(({ value }) => value ?? '');
   for (const { item, parts } of items) {
-    const secrets = parts.filter(({ tag }) => tag === 'secret').map(({ val }) => answers[val]);
-    lines[item].origins = secrets.map(({ request }) => `  <- ${origin(requests[request])}`).join('');
-    lines[item].value = parts
-      .map(({ tag, val }) => (tag === 'secret' ? show(answers[val].secret.val) : val))
-      .join('');
+    const text = parts.map(({ tag, val }) =>
+      (tag === 'literal' ? val : show(outcome.answers[val].secret.val)));
+    const origins = answersOf(parts, outcome)
+      .map(({ request }) => `  <- ${origin(requests[request])}`);
+    values[item] = [...text, ...origins].join('');
   }
   const type = [component.componentType, component.version].filter(Boolean).join('/');
-  const width = lines.reduce((width, { name }) => Math.max(width, name.length), 0);
+  const width = component.items.reduce((most, { name }) => Math.max(most, name.length), 0);
   return [
     `${component.name} (${type})`,
-    ...lines.map(({ name, value, origins }) => `  ${name.padEnd(width)}  ${value}${origins}`),
+    ...component.items.map(({ name }, index) => `  ${name.padEnd(width)}  ${values[index]}`),
   ].map((line) => `${printable(line)}\n`).join('');
 }
 

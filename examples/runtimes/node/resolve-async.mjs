@@ -2,8 +2,8 @@
 //
 //   node resolve-async.mjs [--reveal] MANIFEST
 //
-// The guest asks synchronously and Node 20 cannot suspend it, so nothing waits inside the guest: the
-// set says what it needs, the host fetches that, and `getMany` answers from what was fetched.
+// The guest asks synchronously and Node 20 cannot suspend it, so nothing waits inside the guest:
+// the set says what it needs, the host fetches that, and `getMany` answers from what was fetched.
 
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -73,7 +73,8 @@ let fetched = new Map();
 const { resolver } = await instantiate(undefined, {
   'keyref:secrets/secret-store': {
     Secret,
-    getMany: (requests) => requests.map((request) => fetched.get(id(request))),
+    getMany: (requests) =>
+      requests.map((request) => fetched.get(id(request)) ?? failure('denied')),
   },
 });
 const set = new resolver.DocumentSet([

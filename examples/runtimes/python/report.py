@@ -9,8 +9,8 @@ from wasmtime.component import Variant
 def report(path, documents, outcome, show):
     """Prints components to standard output and problems to standard error.
 
-    Tells whether there was no error. A component that lacks a value is not printed. `show` gives the
-    text for a secret.
+    Tells whether there was no error. A component that lacks a value is not printed. `show` gives
+    the text for a secret.
     """
     components = documents.components()
     requests = documents.requests()
@@ -66,7 +66,8 @@ def text_of(component, items, requests, outcome, show):
             for part in resolved.parts
         ]
         origins = [
-            f"  <- {origin(requests[answer.request].source)}" for answer in answers_of(resolved, outcome)
+            f"  <- {origin(requests[answer.request].source)}"
+            for answer in answers_of(resolved, outcome)
         ]
         values[resolved.item] = "".join(text + origins)
 
@@ -86,7 +87,9 @@ def origin(source):
 
 def printable(text):
     """A document's text may hold characters that move a terminal's cursor or turn a line around."""
-    return "".join(
-        f"\\u{{{ord(character):x}}}" if unicodedata.category(character) in ("Cc", "Cf") else character
-        for character in text
-    )
+    def escaped(character):
+        if unicodedata.category(character) in ("Cc", "Cf"):
+            return f"\\u{{{ord(character):x}}}"
+        return character
+
+    return "".join(map(escaped, text))

@@ -1,15 +1,11 @@
 //! `keyref check`: whether documents resolve. Prints no value ever.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
-use keyref::component::Origin;
 use keyref::problem::Problem;
 use serde::Serialize;
 
 use super::arguments::{CheckArguments, CheckFormat, Global};
 use super::json::{self, ProblemShape};
-use super::session::Session;
 use super::{Status, diagnostics, output, sarif, session};
 
 #[derive(Serialize)]
@@ -24,30 +20,33 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         return Ok(Status::Fault);
     };
     let documents = std::mem::take(&mut session.documents);
-    let inspection = session
-        .resolver
-        .inspect(documents.clone(), &session.context)
-        .await;
-    let references: usize = inspection
-        .components
-        .iter()
-        .map(|component| component.references.len())
-        .sum();
-    let mut problems = inspection.problems;
-    let unused = unused(&session, &inspection.components);
-    let components = inspection.components.len();
-    if arguments.offline {
-        for component in &inspection.components {
-            problems.extend(refusals(component));
-        }
+    let (components, stores, references, mut problems) = if arguments.offline {
+        let inspection = session.resolver.inspect(documents, &session.context).await;
+        let refusals = inspection.components.iter().flat_map(refusals);
+        let problems: Vec<_> = inspection.problems.into_iter().chain(refusals).collect();
+        let references = inspection
+            .components
+            .iter()
+            .flat_map(|found| &found.references);
+        let references: Vec<_> = references.map(|found| found.origin.clone()).collect();
+        (
+            inspection.components.len(),
+            inspection.stores,
+            references,
+            problems,
+        )
     } else {
         let work = session.resolver.resolve(documents, &session.context);
         let resolution = session::wait(global, "checking", work).await;
         session::print_stats(global, &resolution.stats);
-        // Resolving finds all that inspecting finds, and what the stores say.
-        problems = resolution.problems;
-    }
-    problems.extend(unused);
+        (
+            resolution.stats.components,
+            resolution.references,
+            resolution.problems,
+        )
+    };
+    problems.extend(session.resolver.unused_policy(&stores, &references));
+    let references = references.len();
     let checked = Checked {
         components,
         references,
@@ -85,21 +84,4 @@ fn refusals(inspected: &keyref::InspectedComponent) -> Vec<Problem> {
         Some(problem.about(&component.name, &item.name))
     });
     refused.collect()
-}
-
-/// Entries of the policy that nothing uses.
-fn unused(session: &Session, components: &[keyref::InspectedComponent]) -> Vec<Problem> {
-    let mut stores: BTreeSet<String> = session.resolver.stores().into_iter().collect();
-    let mut used = BTreeSet::new();
-    for inspected in components {
-        if inspected.component.is_secret_store() {
-            stores.insert(inspected.component.name.clone());
-        }
-        for reference in &inspected.references {
-            if let Origin::Secret { store, secret, .. } = &reference.origin {
-                used.insert((store.clone(), secret.clone()));
-            }
-        }
-    }
-    session.resolver.policy().unused(&stores, &used)
 }

@@ -61,16 +61,18 @@ fn describe(set: &Set, text: &Text, document: u32) -> Component {
     let references = (0..).zip(&text.references);
     let mut items: Vec<Item> = references
         .map(|(index, &request)| {
-            let key = secret_key(&set.references[request as usize]);
+            let (secret_key_ref, env_ref) = match source(&set.references[request as usize]) {
+                Source::Secret(SecretKey { name, key, .. }) => {
+                    (Some(SecretKeyRef { name, key }), String::new())
+                }
+                Source::Environment(name) => (None, name),
+            };
             Item {
                 name: format!("item-{index}"),
                 place: ItemPlace::Metadata,
                 value: None,
-                secret_key_ref: Some(SecretKeyRef {
-                    name: key.name,
-                    key: key.key,
-                }),
-                env_ref: String::new(),
+                secret_key_ref,
+                env_ref,
                 request: Some(request),
                 position: Position {
                     line: index + 2,
@@ -136,19 +138,22 @@ pub fn requests(set: &Set) -> Vec<Request> {
 /// The request that a reference makes.
 pub fn request(reference: &str) -> Request {
     Request {
-        source: Source::Secret(secret_key(reference)),
+        source: source(reference),
         options: Vec::new(),
     }
 }
 
-fn secret_key(reference: &str) -> SecretKey {
+fn source(reference: &str) -> Source {
+    if let Some(variable) = reference.strip_prefix('$') {
+        return Source::Environment(variable.to_owned());
+    }
     let (path, namespace) = reference.split_once('@').unwrap_or((reference, ""));
     let mut parts = path.splitn(3, '/').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
-    SecretKey {
+    Source::Secret(SecretKey {
         store: next(),
         name: next(),
         key: next(),
         namespace: namespace.to_owned(),
-    }
+    })
 }

@@ -1,9 +1,10 @@
 //! Another implementation of the world `secrets-resolver`, which misbehaves as its documents say.
 //!
 //! The first line of a document names a misbehaviour and may name the component, as in
-//! `#swap redis`. Each further line is a reference: `STORE/SECRET/KEY`, and `@NAMESPACE` after it.
-//! Every document gives one component with an item for each reference, and a last item, `sets`,
-//! whose value counts the document sets that this instance has seen.
+//! `#swap redis`. Each further line is a reference: `STORE/SECRET/KEY`, with `@NAMESPACE` after it
+//! or without, or `$VARIABLE`. Every document gives one component with an item for each reference,
+//! and a last item, `sets`, whose value counts the sets of documents that this instance has seen
+//! before.
 //!
 //! `#honest` does what the contract says. What the others do stands beside their names, in the
 //! order in which a host meets them: `parse`, `describe`, `place`.

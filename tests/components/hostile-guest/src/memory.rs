@@ -24,11 +24,6 @@ pub fn grow() {
     }
 }
 
-/// Takes memory until there is no more, and is content with what it got.
-pub fn grow_politely() {
-    while core::arch::wasm32::memory_grow(0, 16) != usize::MAX {}
-}
-
 /// Strings of one MiB each, all of them the same one.
 pub fn same_text(count: usize) -> impl Iterator<Item = String> {
     const LENGTH: usize = 1 << 20;

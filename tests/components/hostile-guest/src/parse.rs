@@ -33,6 +33,7 @@ pub fn parse(documents: &[Document]) -> Set {
         let first = lines.next().unwrap_or_default().trim_start_matches('#');
         let (misbehaviour, name) = first.split_once(' ').unwrap_or((first, first));
         misbehave(misbehaviour);
+        let lines = lines.filter(|line| !line.is_empty());
         let references = lines.map(|line| set.reference(line)).collect();
         set.texts.push(Text {
             misbehaviour: misbehaviour.to_owned(),
@@ -60,9 +61,8 @@ fn misbehave(misbehaviour: &str) {
     match misbehaviour {
         "trap-in-parse" => panic!("as the document says"),
         "loop" => endless(),
-        "recurse" => drop(recurse(0)),
+        "recurse" => SETS.store(recurse(1), Ordering::Relaxed),
         "grow-memory" => memory::grow(),
-        "grow-memory-politely" => memory::grow_politely(),
         _ => {}
     }
 }
@@ -74,7 +74,7 @@ pub fn endless() {
 
 /// Goes deeper than any stack.
 #[expect(unconditional_recursion, reason = "as the document says")]
-fn recurse(depth: u64) -> [u64; 8] {
-    let deeper = recurse(std::hint::black_box(depth + 1));
-    std::hint::black_box(deeper.map(|depth| depth + 1))
+#[inline(never)]
+fn recurse(depth: u32) -> u32 {
+    recurse(depth + SETS.load(Ordering::Relaxed)).rotate_left(depth) ^ depth
 }

@@ -60,7 +60,6 @@ fn misplace(set: &Set, outcome: &mut Outcome, at: usize, misbehaviour: &str) {
         answers,
         components,
     } = outcome;
-    let last = components.len() - 1;
     let component = &mut components[at];
     let items = &mut component.items;
     match misbehaviour {
@@ -77,18 +76,13 @@ fn misplace(set: &Set, outcome: &mut Outcome, at: usize, misbehaviour: &str) {
             let parts = std::mem::take(&mut items[0].parts);
             items[0].parts = std::mem::replace(&mut items[1].parts, parts);
         }
-        "swap-with-neighbour" => {
+        "swap-with-neighbour" if at > 0 => {
             let parts = std::mem::take(&mut items[0].parts);
-            let neighbour = &mut components[(at + 1) % (last + 1)].items[0].parts;
-            let parts = std::mem::replace(neighbour, parts);
-            components[at].items[0].parts = parts;
+            let neighbour = &mut components[at - 1].items[0].parts;
+            components[at].items[0].parts = std::mem::replace(neighbour, parts);
         }
         "forge" => items[0].parts = vec![Part::Literal("forged".to_owned())],
-        "compose" => {
-            let literal = |text: &str| Part::Literal(text.to_owned());
-            items[0].parts.insert(0, literal("before-"));
-            items[0].parts.push(literal("-after"));
-        }
+        "nothing" => items[0].parts.clear(),
         "repeat-index" => items.push(items[0].clone()),
         "repeat-component" => {
             let again = component.clone();

@@ -1,0 +1,416 @@
+//! A hostile document costs a bounded amount of time and memory, and its neighbours are resolved.
+//!
+//! Each case runs in a process of its own, one at a time, so that what it takes can be measured:
+//! the time of one `resolve`, and by how much the process grew at its peak. Run with `--nocapture`
+//! to see the figures; those of a release build count.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use keyref::error::Class;
+use keyref::problem::Severity;
+use keyref::secret::Secret;
+use keyref::stores::Memory;
+use keyref::{Context, Document, Limits, Resolution, Resolver, Value};
+use keyref_tests::library::{block_on, manifest};
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+const MOST_SECONDS: f64 = 2.0;
+const MOST_MEBIBYTES: u64 = 256;
+
+/// As long as a document may be.
+const LONGEST: usize = 4 << 20;
+
+/// How a case ends.
+enum End {
+    /// Without an error.
+    Accepted,
+    /// With an error of this class, whose message has this text; for a limit, its name.
+    Refused(Class, &'static str),
+}
+
+use End::{Accepted, Refused};
+
+fn limit(name: &'static str) -> End {
+    Refused(Class::DocumentLimit, name)
+}
+
+fn syntax() -> End {
+    Refused(Class::DocumentSyntax, "")
+}
+
+/// Makes of each case a test, and the function that gives its documents.
+macro_rules! cases {
+    ($($(#[$note:meta])* $name:ident: $end:expr, $documents:expr;)*) => {
+        $(
+            $(#[$note])*
+            #[test]
+            fn $name() {
+                check(stringify!($name), &$end);
+            }
+        )*
+
+        fn documents(case: &str) -> Vec<Document> {
+            match case {
+                $(stringify!($name) => Vec::from($documents),)*
+                _ => panic!("no case {case}"),
+            }
+        }
+    };
+}
+
+cases! {
+    // Aliases.
+    aliases_of_lists_of_aliases: limit("aliasing"), [in_spec(&laughs(|inner| format!("[{inner}]"), ""))];
+    aliases_of_mappings_of_aliases: limit("aliasing"), [in_spec(&laughs(keyed, ""))];
+    aliases_in_an_item: limit("aliasing"), [in_item(&laughs(|inner| format!("[{inner}]"), ""))];
+    aliases_beside_much_text: limit("aliasing"), [in_spec(&format!(
+        "{}\n  more: [{}]", laughs(|inner| format!("[{inner}]"), ""), "x, ".repeat(600_000)
+    ))];
+    merge_keys_of_merge_keys: limit("aliasing"), [in_spec(&laughs(|inner| format!("{{<<: [{inner}]}}"), "<<: {k: v}"))];
+    merge_keys_of_many_keys: limit("aliasing"), [in_spec(&format!(
+        "a: &a {{{}}}\n  b: {{<<: [{}]}}", numbered(20_000, "k", ": v, "), "*a, ".repeat(20_000)
+    ))];
+    merge_keys_without_aliases: limit("memory"), [in_spec(&format!(
+        "a: {}{{{}}}{}", "{<<: ".repeat(4_000), numbered(50_000, "k", ": v, "), "}".repeat(4_000)
+    ))];
+    aliases_of_a_long_text_in_items: limit("memory"), [in_spec(&format!(
+        "text: &text {}\n  metadata:\n{}", "x".repeat(1 << 20), "  - {name: n, value: *text}\n".repeat(1_000)
+    ))];
+    aliases_of_a_long_text_in_one_item: limit("8 MiB"), [in_spec(&format!(
+        "text: &text {}\n  metadata:\n  - name: n\n    value: [{}]", "x".repeat(1 << 20), "*text, ".repeat(1_000)
+    ))];
+    aliases_of_a_long_text_in_labels: limit("memory"), [Document::new("hostile.yaml", format!(
+        "{HEAD}metadata:\n  name: hostile\n  labels:\n    text: &text {}\n{}spec: {{type: state.redis, version: v1}}\n",
+        "x".repeat(1 << 20), numbered(1_000, "    k", ": *text\n")
+    ))];
+    an_alias_to_what_contains_it: syntax(), [in_spec("a: &a [*a]")];
+    a_hundred_thousand_anchors_and_aliases: Accepted, [in_spec(&format!(
+        "a:\n{}", (0..100_000).map(|n| format!("  - &a{n} x\n  - *a{n}\n")).collect::<String>()
+    ))];
+    an_anchor_defined_again_and_again: Accepted, [in_spec(&format!("a: [{}]", "&a x, ".repeat(600_000)))];
+
+    // Size.
+    a_text_of_a_hundred_megabytes: limit("bytes"), [in_item(&"x".repeat(100_000_000))];
+    a_text_as_long_as_may_be: Accepted, [in_item(&"x".repeat(LONGEST - 400))];
+    a_quoted_text_of_escapes: Accepted, [in_item(&format!("\"{}\"", "\\x41".repeat(LONGEST / 4 - 200)))];
+    a_folded_text_of_empty_lines: Accepted, [in_item(&format!(">\n{}      x", "\n".repeat(LONGEST - 400)))];
+    a_text_of_base64: Accepted, [in_item(&format!("!!binary {}", "QUFB".repeat(LONGEST / 4 - 200)))];
+    a_number_of_a_million_digits: Accepted, [in_item(&"1".repeat(1_000_000))];
+    a_number_in_base_sixty_of_a_million_digits: Accepted, [in_item(&format!("1{}", ":1".repeat(500_000)))];
+    a_float_of_a_million_digits: Accepted, [in_item(&format!("0.{}e-7", "1".repeat(1_000_000)))];
+    a_comment_of_one_line: Accepted, [in_spec(&format!("#{}", " x".repeat(LONGEST / 2 - 200)))];
+    a_mapping_of_one_line: Accepted, [in_spec(&format!("a: {{{}}}", numbered(200_000, "key", ": v, ")))];
+    a_key_that_never_ends: syntax(), [in_spec(&format!("{}: v", "k".repeat(LONGEST - 400)))];
+    a_tag_that_never_ends: Accepted, [in_item(&format!("!{} v", "t".repeat(LONGEST - 400)))];
+    an_anchor_that_never_ends: Accepted, [in_item(&format!("&{} v", "a".repeat(LONGEST - 400)))];
+    nothing_but_line_breaks: Accepted, [hostile("\n".repeat(LONGEST))];
+    nothing_but_spaces: Accepted, [hostile(" ".repeat(LONGEST))];
+    nothing_but_tabs: syntax(), [hostile("\t".repeat(LONGEST))];
+    nothing_but_question_marks: limit("10000 levels"), [hostile("? ".repeat(LONGEST / 2))];
+    nothing_but_colons: Accepted, [hostile(":".repeat(LONGEST))];
+    nothing_but_directives: syntax(), [hostile(numbered(100_000, "%TAG !", "! tag:x,2000:\n"))];
+
+    // Bytes.
+    bytes_that_are_no_utf8: syntax(), [in_item_bytes(b"\xff\xfe\x80")];
+    nothing_but_bytes_that_are_no_utf8: syntax(), [hostile(vec![0xff; LONGEST])];
+    half_a_character_at_the_end: syntax(), [hostile(b"a: \xe2\x82".as_slice())];
+    utf16_with_half_a_surrogate: syntax(), [hostile(b"\xff\xfea\0:\0 \0\0\xd8".as_slice())];
+    a_nul_byte: syntax(), [in_item_bytes(b"a\0b")];
+    nothing_but_nul_bytes: syntax(), [hostile(vec![0; LONGEST])];
+
+    // Depth.
+    lists_in_lists_100_000_deep: limit("10000 levels"), [in_item(&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)))];
+    lists_in_lists_that_never_end: limit("10000 levels"), [hostile("[".repeat(LONGEST))];
+    mappings_in_mappings_100_000_deep: limit("10000 levels"), [in_item(&format!("{}v{}", "{a: ".repeat(100_000), "}".repeat(100_000)))];
+    block_lists_in_lists_100_000_deep: limit("10000 levels"), [in_spec(&format!("a:\n  {}v", "- ".repeat(100_000)))];
+    block_mappings_in_mappings_2_500_deep: Accepted, [in_spec(&(0..2_500).map(|depth| {
+        format!("{}a:\n", " ".repeat(depth + if depth == 0 { 0 } else { 2 }))
+    }).collect::<String>())];
+    long_lists_in_9_900_lists: limit("time"), [in_item(&format!(
+        "{}{}{}", "[".repeat(9_900), "1,".repeat(2_000_000), "]".repeat(9_900)
+    ))];
+    short_lists_in_9_900_lists: Accepted, [in_item(&format!(
+        "{}{}{}", "[".repeat(9_900), "1,".repeat(20_000), "]".repeat(9_900)
+    ))];
+
+    // Numbers.
+    a_million_parts_in_one_text: limit("bytes"), [hostile("\n---\n".repeat(1_000_000))];
+    as_many_parts_as_fit_in_one_text: limit("10000 parts"), [hostile("\n---\n".repeat(LONGEST / 5))];
+    ten_thousand_components_in_one_text: Accepted, [hostile(
+        (0..10_000).map(|n| format!("{}---\n", manifest(&format!("c{n}"), &["{name: n, value: v}"], ""))).collect::<String>()
+    )];
+    ten_thousand_parts_that_are_wrong: syntax(), [hostile("a: [\n---\n".repeat(10_000))];
+    a_million_documents: limit("20000 documents"), vec![Document::new("hostile.yaml", ""); 1_000_000];
+    twenty_thousand_components: Accepted, (0..19_900).map(|n| {
+        Document::new(format!("{n}.yaml"), manifest(&format!("c{n}"), &[REFERENCE], "vault"))
+    }).collect::<Vec<_>>();
+    as_many_documents_and_bytes_as_may_be: Accepted, (0..63)
+        .map(|_| hostile(format!("a: {}", "x".repeat(524_289))))
+        .chain((0..19_900).map(|_| hostile("a: b")))
+        .collect::<Vec<_>>();
+    more_bytes_than_may_be: limit("bytes in all"), (0..10)
+        .map(|_| hostile(format!("a: {}", "x".repeat(LONGEST - 10))))
+        .collect::<Vec<_>>();
+    two_hundred_thousand_keys: Accepted, [in_spec(&format!("a:\n{}", numbered(200_000, "    key", ": v\n")))];
+    two_hundred_thousand_labels: Accepted, [Document::new("hostile.yaml", format!(
+        "{HEAD}metadata:\n  name: hostile\n  labels:\n{}spec: {{type: state.redis, version: v1}}\n",
+        numbered(200_000, "    k", ": v\n")
+    ))];
+    one_key_again_and_again: Accepted, [in_spec(&"a: v\n  ".repeat(500_000))];
+    many_items: Accepted, [in_spec(&format!(
+        "metadata:\n{}", (0..100_000).map(|n| format!("  - {{name: n{n}, value: v}}\n")).collect::<String>()
+    ))];
+    many_items_of_one_name: Accepted, [in_spec(&format!("metadata:\n{}", "  - {name: n, value: v}\n".repeat(150_000)))];
+    many_references_to_one_key: Accepted, [in_spec(&format!(
+        "metadata:\n{}", (0..60_000).map(|n| format!("  - {{name: n{n}, secretKeyRef: {{name: redis, key: k0}}}}\n")).collect::<String>()
+    ))];
+    many_references: Accepted, [in_spec(&format!(
+        "metadata:\n{}", (0..60_000).map(|n| format!("  - {{name: n{n}, secretKeyRef: {{name: redis, key: k{n}}}}}\n")).collect::<String>()
+    ))];
+    more_references_than_there_may_be_handles: limit("handles"), [in_spec(&format!(
+        "metadata: [{}]", (0..110_000).map(|n| format!("{{secretKeyRef: {{name: redis,key: k{n}}}}},")).collect::<String>()
+    ))];
+    many_references_to_nothing: Refused(Class::SecretAbsent, ""), [in_spec(&format!(
+        "metadata:\n{}", (0..60_000).map(|n| format!("  - {{name: n{n}, secretKeyRef: {{name: none{n}}}}}\n")).collect::<String>()
+    ))];
+    a_bomb_among_many_small_documents: limit("memory"), {
+        let small = |n: usize| Document::new(format!("{n}.yaml"), manifest(&format!("c{n}"), &[REFERENCE], "vault"));
+        let bomb = format!("a: {}{{{}}}{}", "{<<: ".repeat(4_000), numbered(20_000, "k", ": v, "), "}".repeat(4_000));
+        (0..100).map(small).chain([in_spec(&bomb)]).chain((100..300).map(small)).collect::<Vec<_>>()
+    };
+}
+
+const HEAD: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\n";
+const REFERENCE: &str = "{name: password, secretKeyRef: {name: redis, key: k0}}";
+
+fn hostile(text: impl Into<Vec<u8>>) -> Document {
+    Document::new("hostile.yaml", text)
+}
+
+/// A component with more in its `spec`.
+fn in_spec(text: &str) -> Document {
+    hostile(format!(
+        "{HEAD}metadata: {{name: hostile}}\nauth: {{secretStore: vault}}\nspec:\n  type: state.redis\n  version: v1\n  {text}\n"
+    ))
+}
+
+/// A component with an item of a value.
+fn in_item(value: &str) -> Document {
+    in_spec(&format!("metadata:\n  - name: n\n    value: {value}"))
+}
+
+fn in_item_bytes(value: &[u8]) -> Document {
+    let text = in_item("VALUE").text;
+    let at = text
+        .windows(5)
+        .position(|window| window == b"VALUE")
+        .unwrap();
+    hostile([&text[..at], value, &text[at + 5..]].concat())
+}
+
+/// Ten times the one before, ten times.
+fn laughs(collection: impl Fn(&str) -> String, first: &str) -> String {
+    let first = if first.is_empty() { "x: y" } else { first };
+    let mut text = format!("l0: &l0 {{{first}}}\n");
+    for level in 1..10 {
+        let inner = format!("*l{},", level - 1).repeat(10);
+        text.push_str(&format!(
+            "  l{level}: &l{level} {}\n",
+            collection(inner.trim_end_matches(','))
+        ));
+    }
+    text
+}
+
+fn keyed(inner: &str) -> String {
+    let entries = inner.split(',').enumerate();
+    let entries: Vec<_> = entries
+        .map(|(index, alias)| format!("k{index}: {alias}"))
+        .collect();
+    format!("{{{}}}", entries.join(", "))
+}
+
+fn numbered(count: usize, before: &str, after: &str) -> String {
+    (0..count)
+        .map(|index| format!("{before}{index}{after}"))
+        .collect()
+}
+
+/// Runs a case in a process of its own, and looks at how it ended.
+fn check(case: &str, end: &End) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let figures = child(case);
+    let seconds = figures["seconds"].as_f64().unwrap();
+    let mebibytes = figures["peak"].as_u64().unwrap() / 1024;
+    let errors = figures["errors"].as_array().unwrap();
+    println!(
+        "{case}: {seconds:.3} s, {mebibytes} MiB, {} errors {}",
+        figures["count"], figures["errors"]
+    );
+    match end {
+        Accepted => assert!(errors.is_empty(), "{case}: {errors:?}"),
+        Refused(class, text) => {
+            let found = errors.iter().any(|error| {
+                error["class"] == class.code() && error["message"].as_str().unwrap().contains(text)
+            });
+            assert!(found, "{case}: {errors:?}");
+        }
+    }
+    assert_eq!(
+        figures["neighbours"], true,
+        "{case}: a neighbour is lost: {errors:?}"
+    );
+    assert!(seconds < MOST_SECONDS, "{case}: {seconds:.3} s");
+    assert!(mebibytes < MOST_MEBIBYTES, "{case}: {mebibytes} MiB");
+}
+
+fn child(case: &str) -> Json {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "one_case", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(case.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{case}: {}\n{text}", output.status);
+    let figures = text
+        .lines()
+        .find_map(|line| line.split_once("figures "))
+        .unwrap()
+        .1;
+    serde_json::from_str(figures).unwrap()
+}
+
+#[test]
+#[ignore = "run by the other tests, each case in a process of its own; its name comes from stdin"]
+fn one_case() {
+    let mut case = String::new();
+    std::io::stdin().read_to_string(&mut case).unwrap();
+    let resolver = resolver(Limits::default());
+    let good = |name: &str| Document::new(name, manifest(name, &[REFERENCE], "vault"));
+    // So that what is done once for each process is not counted.
+    assert!(block_on(resolver.resolve(vec![good("warm")], &Context::new())).is_complete());
+
+    let mut all = vec![good("good")];
+    all.extend(documents(&case));
+    let small = all
+        .iter()
+        .filter(|document| document.name.as_bytes()[0].is_ascii_digit())
+        .count();
+    let before = status("VmRSS:");
+    // Linux begins its measure of the peak anew.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let begin = Instant::now();
+    let resolution = finished(&resolver, all);
+    let seconds = begin.elapsed().as_secs_f64();
+    let peak = status("VmHWM:").saturating_sub(before);
+
+    let errors = resolution
+        .problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error);
+    let shown: Vec<_> = errors
+        .clone()
+        .take(3)
+        .map(|error| json!({"class": error.class.code(), "message": error.message, "place": error.place.as_ref().map(ToString::to_string)}))
+        .collect();
+    let resolved = resolution.components.iter().filter(|component| {
+        let password = component
+            .property("password")
+            .map(|property| &property.value);
+        matches!(password, Some(Value::Secret(value)) if value.reveal() == b"v0")
+    });
+    let figures = json!({
+        "seconds": seconds,
+        "peak": peak,
+        "errors": shown,
+        "count": errors.count(),
+        "neighbours": resolved.count() == small + 1,
+    });
+    println!("figures {figures}");
+}
+
+/// Resolves; a call that never ends is one that failed.
+fn finished(resolver: &Resolver, documents: Vec<Document>) -> Resolution {
+    block_on(async {
+        let context = Context::new();
+        let work = resolver.resolve(documents, &context);
+        tokio::time::timeout(Duration::from_secs(60), work)
+            .await
+            .expect("it ends")
+    })
+}
+
+fn resolver(limits: Limits) -> Resolver {
+    let secret: Secret = (0..110_000)
+        .map(|index| (format!("k{index}"), format!("v{index}")))
+        .collect();
+    let store: Memory = [("redis".to_owned(), secret)].into_iter().collect();
+    Resolver::builder()
+        .store("vault", store)
+        .limits(limits)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn more_documents_than_one_wave_of_instances_are_resolved() {
+    let mut limits = Limits::default();
+    limits.documents = 40_000;
+    let documents = (0..40_000)
+        .map(|n| Document::new(format!("{n}.yaml"), manifest(&format!("c{n}"), &[], "")));
+    let documents = documents.collect();
+    let resolution = finished(&resolver(limits), documents);
+    assert!(
+        resolution.is_complete(),
+        "{:?}",
+        resolution.problems.first()
+    );
+    assert_eq!(resolution.components.len(), 40_000);
+}
+
+#[test]
+fn a_hostile_document_does_not_hold_the_callers_thread() {
+    let resolver = resolver(Limits::default());
+    let text = format!("{}{}", "[".repeat(9_900), "1,".repeat(25_000));
+    let longest = block_on(async {
+        let pause = async {
+            let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            longest
+        };
+        let context = Context::new();
+        tokio::join!(resolver.resolve(vec![in_item(&text)], &context), pause).1
+    });
+    println!("nothing else ran for {longest:?}");
+    assert!(
+        longest < Duration::from_millis(100),
+        "nothing else ran for {longest:?}"
+    );
+}
+
+/// A line of what Linux says of this process, in KiB.
+fn status(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
