@@ -26,6 +26,8 @@ struct Case {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     expected: Value,
+    /// A file was too large to be recorded.
+    is_partial: bool,
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn recorded_cases_come_out_as_in_dapr() {
     let mut failures = Vec::new();
     let mut compared = 0;
     for case in cases() {
-        if DIFFERENCES.iter().any(|(name, _)| *name == case.name) {
+        if DIFFERENCES.iter().any(|(name, _)| *name == case.name) || case.is_partial {
             continue;
         }
         compared += 1;
@@ -134,7 +136,9 @@ fn case(recorded: &Value) -> Case {
             .collect()
     };
     let environment = recorded["env"].as_object().unwrap().iter();
+    let too_big = |file: &Value| file.get("too_big").is_some();
     Case {
+        is_partial: recorded["files"].as_object().unwrap().values().any(too_big),
         name: recorded["name"].as_str().unwrap().to_owned(),
         files: files.collect(),
         arguments: strings(&recorded["args"]),

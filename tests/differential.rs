@@ -91,7 +91,10 @@ fn compare(oracle: &PathBuf, document: &[u8], answer: &Value, tally: &mut Tally)
     tally.documents += 1;
     let accepted = answer["outcome"] == "component";
     tally.accepted += usize::from(accepted);
-    let found = guest(document);
+    let mut found = guest(document);
+    let refusal = found
+        .as_object_mut()
+        .and_then(|found| found.remove("error"));
     let mut expected = answer.clone();
     expected.as_object_mut().unwrap().remove("error");
     if found == expected {
@@ -110,7 +113,7 @@ fn compare(oracle: &PathBuf, document: &[u8], answer: &Value, tally: &mut Tally)
     if tally.examples.len() < 12 {
         let text = String::from_utf8_lossy(document);
         tally.examples.push(format!(
-            "--- {class}\nDapr:  {answer}\nguest: {found}\n{text:?}"
+            "--- {class}\nDapr:  {answer}\nguest: {found} {refusal:?}\n{text:?}"
         ));
     }
 }
@@ -125,9 +128,20 @@ fn class(document: &[u8], answer: &Value) -> &'static str {
         "byte order mark within the text"
     } else if flow_colon && answer["outcome"] != "error" {
         "colon before an indicator in a flow collection"
+    } else if answer["outcome"] == "component" && text.contains("!!binary") {
+        "bytes that are not UTF-8"
+    } else if tags(&text).any(|tag| tag.contains('?')) {
+        "question mark in a tag of a flow collection"
     } else {
         "unnamed"
     }
+}
+
+/// What stands after each exclamation mark, up to the next blank.
+fn tags(text: &str) -> impl Iterator<Item = &str> {
+    text.split('!')
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next())
 }
 
 fn guest(document: &[u8]) -> Value {
@@ -137,8 +151,8 @@ fn guest(document: &[u8]) -> Value {
         text: document.to_vec(),
     }]);
     let refused = |problem: &&Problem| problem.severity == Severity::Error;
-    if set.problems().iter().find(refused).is_some() {
-        return json!({ "outcome": "error" });
+    if let Some(problem) = set.problems().iter().find(refused) {
+        return json!({ "outcome": "error", "error": problem.message });
     }
     match set.components() {
         [component] if component.kind == ComponentKind::Component => {

@@ -50,21 +50,21 @@ fn an_absent_key_is_an_error_that_lists_the_keys() {
     );
     assert_eq!(
         problem.to_string(),
-        "c.yaml:8:37: secret `s` has no key `kk`"
+        "c.yaml:8:36: secret `s` has no key `kk`"
     );
 }
 
 #[test]
 fn a_literal_does_not_stand_in_for_a_secret() {
-    let item = "{name: p, value: d, secretKeyRef: {name: s, key: no}}";
+    let item = "{name: p, value: d, secretKeyRef: {name: s, key: nokey}}";
     assert_eq!(both(item, "vault"), (Err(vec!["key-absent"]), text("d")));
-    let item = "{name: p, value: d, secretKeyRef: {name: no}}";
+    let item = "{name: p, value: d, secretKeyRef: {name: none}}";
     assert_eq!(both(item, "vault"), (Err(vec!["secret-absent"]), text("d")));
 }
 
 #[test]
 fn an_absent_secret_is_an_error() {
-    let item = "{name: p, secretKeyRef: {name: no}}";
+    let item = "{name: p, secretKeyRef: {name: none}}";
     assert_eq!(both(item, "vault"), (Err(vec!["secret-absent"]), text("")));
 }
 
@@ -122,8 +122,8 @@ fn a_variable_that_cannot_be_read_is_an_error() {
 #[test]
 fn every_failure_is_reported_at_once() {
     let items = [
-        "{name: a, secretKeyRef: {name: no}}",
-        "{name: b, secretKeyRef: {name: s, key: no}}",
+        "{name: a, secretKeyRef: {name: none}}",
+        "{name: b, secretKeyRef: {name: s, key: nokey}}",
         "{name: c, envRef: UNSET}",
     ];
     let text = format!(

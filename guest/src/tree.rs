@@ -154,7 +154,22 @@ pub(crate) struct Tree {
 impl Tree {
     /// Parses the first document of `text`; nothing where there is none.
     pub(crate) fn parse(text: &[u8]) -> Result<Option<Self>, Fault> {
-        let mut builder = Builder::default();
+        match Self::parse_as(text, None) {
+            Err(Refusal::Escape { offset, fault }) => match Apostrophes::replaced(text, offset) {
+                Some(replaced) => replaced.parse(),
+                None => Err(fault),
+            },
+            Err(Refusal::Fault(fault)) => Err(fault),
+            Ok(tree) => Ok(tree),
+        }
+    }
+
+    /// Parses a text in which `stand_in` stands for apostrophes.
+    fn parse_as(text: &[u8], stand_in: Option<char>) -> Result<Option<Self>, Refusal> {
+        let mut builder = Builder {
+            stand_in,
+            ..Builder::default()
+        };
         let mut parser = Parser::new(text);
         loop {
             let (event, mark) = parser.next()?;
@@ -165,7 +180,7 @@ impl Tree {
                 event => builder.take(event, mark)?,
             }
         }
-        builder.finish()
+        Ok(builder.finish()?)
     }
 
     /// The document's node.
@@ -268,6 +283,109 @@ impl Tree {
     }
 }
 
+/// Why a text is refused, and whether it can be read all the same.
+enum Refusal {
+    /// An escape at this byte that libyaml does not know.
+    Escape { offset: usize, fault: Fault },
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<SyntaxError> for Refusal {
+    fn from(error: SyntaxError) -> Self {
+        match error.offset {
+            Some(offset) if error.message == "found unknown escape character" => Self::Escape {
+                offset,
+                fault: error.into(),
+            },
+            _ => Self::Fault(error.into()),
+        }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A text in which the escape `\'`, which Dapr's parser knows and libyaml does not, is replaced by
+/// one of the same length for a character that the text has nowhere else.
+struct Apostrophes {
+    text: Vec<u8>,
+    escape: u8,
+    stand_in: char,
+}
+
+impl Apostrophes {
+    /// More scalars than this with the escape are not read: each costs a start from the beginning.
+    const MOST_SCALARS: usize = 200;
+
+    /// Replaces the escapes of the scalar that has one at `offset`; nothing where that is another
+    /// escape, or where no character is free.
+    fn replaced(text: &[u8], offset: usize) -> Option<Self> {
+        let free = |&(escape, hex, _): &(u8, &[u8], char)| {
+            !text.windows(2).any(|pair| pair == [b'\\', escape])
+                && !text.windows(2).any(|pair| pair.eq_ignore_ascii_case(hex))
+        };
+        let stand_ins: [(u8, &[u8], char); 3] = [
+            (b'e', b"1b", '\u{1b}'),
+            (b'a', b"07", '\u{7}'),
+            (b'v', b"0b", '\u{b}'),
+        ];
+        let (escape, _, stand_in) = stand_ins.into_iter().find(free)?;
+        let mut replaced = Self {
+            text: text.to_vec(),
+            escape,
+            stand_in,
+        };
+        replaced.replace(offset).then_some(replaced)
+    }
+
+    /// Replaces from one escape on to the end of its scalar; says whether it was the one meant.
+    fn replace(&mut self, offset: usize) -> bool {
+        let mut at = offset;
+        let mut found = false;
+        while let Some(&[first, second]) =
+            self.text.get(at..at + 2).and_then(|pair| pair.as_array())
+        {
+            match (first, second) {
+                (b'"', _) => break,
+                (b'\\', b'\'') => {
+                    if let Some(second) = self.text.get_mut(at + 1) {
+                        *second = self.escape;
+                    }
+                    found = true;
+                    at += 2;
+                }
+                (b'\\', _) if at == offset => return false,
+                (b'\\', _) => at += 2,
+                _ => at += 1,
+            }
+        }
+        found
+    }
+
+    fn parse(mut self) -> Result<Option<Tree>, Fault> {
+        for _ in 0..Self::MOST_SCALARS {
+            match Tree::parse_as(&self.text, Some(self.stand_in)) {
+                Err(Refusal::Escape { offset, fault }) => {
+                    if !self.replace(offset) {
+                        return Err(fault);
+                    }
+                }
+                Err(Refusal::Fault(fault)) => return Err(fault),
+                Ok(tree) => return Ok(tree),
+            }
+        }
+        Err(Fault {
+            kind: FaultKind::Limit,
+            mark: Mark::default(),
+            message: "more than 200 scalars with the escape `\\'`".into(),
+        })
+    }
+}
+
 /// The elements of a sequence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elements<'t> {
@@ -323,6 +441,8 @@ struct Builder {
     closed: Vec<Id>,
     anchors: BTreeMap<Vec<u8>, u32>,
     aliases: usize,
+    /// What stands for apostrophes in the text.
+    stand_in: Option<char>,
 }
 
 impl Builder {
@@ -479,7 +599,13 @@ impl Builder {
 
     fn text_of(&mut self, text: &str) -> Span {
         let start = index(self.text.len());
-        self.text.push_str(text);
+        match self.stand_in {
+            Some(stand_in) => {
+                let apostrophes = |found| if found == stand_in { '\'' } else { found };
+                self.text.extend(text.chars().map(apostrophes));
+            }
+            None => self.text.push_str(text),
+        }
         Span {
             start,
             end: index(self.text.len()),

@@ -72,6 +72,8 @@ pub(crate) struct Scalar<'e> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     pub(crate) mark: Mark,
+    /// The byte at which the parser stopped, where it knows.
+    pub(crate) offset: Option<usize>,
     pub(crate) message: &'static str,
 }
 
@@ -125,8 +127,11 @@ impl<'t> Parser<'t> {
         let mark = mark(&self.event.start_mark);
         // SAFETY: `type_` tells which member of the union was written, and the pointers in it stay
         // valid until `release`, which the returned borrow of `self` puts off.
-        let event =
-            unsafe { borrow(&self.event) }.map_err(|message| SyntaxError { mark, message })?;
+        let event = unsafe { borrow(&self.event) }.map_err(|message| SyntaxError {
+            mark,
+            offset: None,
+            message,
+        })?;
         Ok((event, mark))
     }
 
@@ -147,6 +152,17 @@ impl<'t> Parser<'t> {
                 let flow = self.open.pop().unwrap_or(false);
                 self.flow_depth -= usize::from(flow);
             }
+            YAML_DOCUMENT_START_EVENT => {
+                // SAFETY: `type_` says that this member was written; the pointer is null or valid.
+                let version = unsafe { self.event.data.document_start.version_directive.as_ref() };
+                if version.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
+                    return Err(SyntaxError {
+                        mark: mark(&self.event.start_mark),
+                        offset: None,
+                        message: "found incompatible YAML document",
+                    });
+                }
+            }
             YAML_SCALAR_EVENT => {
                 // SAFETY: `type_` says that this member was written.
                 let style = unsafe { self.event.data.scalar.style };
@@ -157,6 +173,7 @@ impl<'t> Parser<'t> {
                 if style == YAML_DOUBLE_QUOTED_SCALAR_STYLE && has_json_escape(source) {
                     return Err(SyntaxError {
                         mark: mark(&self.event.start_mark),
+                        offset: None,
                         message: "found unknown escape character",
                     });
                 }
@@ -164,6 +181,7 @@ impl<'t> Parser<'t> {
                 {
                     return Err(SyntaxError {
                         mark: mark(&self.event.start_mark),
+                        offset: None,
                         message: "did not find expected ',' or closing bracket",
                     });
                 }
@@ -188,7 +206,11 @@ impl<'t> Parser<'t> {
             // The reader knows the byte alone.
             mark = position_of(self.text, self.parser.problem_offset);
         }
-        SyntaxError { mark, message }
+        SyntaxError {
+            mark,
+            offset: usize::try_from(self.parser.problem_mark.index).ok(),
+            message,
+        }
     }
 
     fn release(&mut self) {

@@ -20,7 +20,7 @@ use crate::secret::SecretValue;
 use crate::secrets::Secrets;
 
 /// A batch ends with this many documents or bytes, whichever comes first.
-const MOST_DOCUMENTS: usize = 256;
+const MOST_DOCUMENTS: usize = 512;
 const MOST_BYTES: usize = 1 << 20;
 
 /// Work on more text than this takes more than a moment, so it leaves the caller's thread.
@@ -79,7 +79,12 @@ pub(crate) async fn parse(
             Err((batch, error)) if batch.len() == 1 => vec![Batch::refused(batch, error)],
             Err((batch, _)) => batch
                 .into_iter()
-                .map(|document| parse_one(&guest, document, &shared))
+                .map(|document| {
+                    let mut batch = parse_one(&guest, document, &shared);
+                    // There are not as many instances as documents: what is resolved later starts anew.
+                    batch.instance = None;
+                    batch
+                })
                 .collect(),
         };
     let bytes = batches

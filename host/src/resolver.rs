@@ -16,7 +16,7 @@ use crate::document_stores;
 use crate::error::{Class, SecretError};
 use crate::finish::{self, Finished};
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Answers, Budget, Guest};
+use crate::guest::{Answers, Budget, Guest, INSTANCES};
 use crate::limits::Limits;
 use crate::observer::{Observer, ResolveEvent};
 use crate::policy::Policy;
@@ -424,7 +424,9 @@ impl Resolver {
         let batches = batch::batches(self.admit(documents, &mut problems));
         let budget = Budget::of(&inner.limits);
         // All at once, so that two calls cannot wait for each other.
-        let permits = u32::try_from(batches.len()).unwrap_or(u32::MAX);
+        let permits = u32::try_from(batches.len())
+            .unwrap_or(INSTANCES)
+            .min(INSTANCES);
         let permit = Arc::clone(&inner.instances)
             .acquire_many_owned(permits)
             .await

@@ -138,7 +138,8 @@ pub(super) struct InspectArguments {
 #[derive(Debug, Args)]
 pub(super) struct GetArguments {
     /// The name of the store
-    pub(super) store: String,
+    #[arg(value_name = "STORE")]
+    pub(super) name: String,
     /// The name of the secret
     pub(super) secret: String,
     /// The key; without it, all keys are printed
@@ -154,7 +155,8 @@ pub(super) struct GetArguments {
 #[derive(Debug, Args)]
 pub(super) struct BulkArguments {
     /// The name of the store
-    pub(super) store: String,
+    #[arg(value_name = "STORE")]
+    pub(super) name: String,
     /// Documents that declare the store (can be repeated)
     #[arg(long, short, value_name = "DOCUMENT")]
     pub(super) resources: Vec<String>,

@@ -18,7 +18,7 @@ pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<St
         .resolver
         .with_stores_of(documents, &session.context)
         .await;
-    let work = resolver.bulk(&arguments.store, BulkRequest::default(), &session.context);
+    let work = resolver.bulk(&arguments.name, BulkRequest::default(), &session.context);
     let secrets = match session::wait(global, "reading", work).await {
         Ok(secrets) => secrets,
         Err(error) => {

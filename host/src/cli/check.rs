@@ -41,6 +41,7 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         session::print_stats(global, &resolution.stats);
         (
             resolution.stats.components,
+            resolution.stores,
             resolution.references,
             resolution.problems,
         )

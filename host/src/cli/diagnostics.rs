@@ -57,7 +57,7 @@ pub(super) fn print(problems: &[Problem], sources: &Sources, global: &Global) {
         if global.quiet && !is_error(problem) {
             continue;
         }
-        output::message(&renderer.render(&[group(problem, sources)]));
+        output::message(&without_gaps(&renderer.render(&[group(problem, sources)])));
         output::message("");
     }
     let errors = problems.iter().filter(|problem| is_error(problem)).count();
@@ -69,6 +69,16 @@ pub(super) fn print(problems: &[Problem], sources: &Sources, global: &Global) {
             if warnings == 1 { "warning" } else { "warnings" }
         ));
     }
+}
+
+/// The text without the lines that announce another file: there is one place to each problem, and
+/// its column is that of the line as it stands, not as it is shown.
+fn without_gaps(text: &str) -> String {
+    let is_gap = |line: &&str| line.trim() == ":::";
+    text.lines()
+        .filter(|line| !is_gap(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Prints why a secret could not be had.

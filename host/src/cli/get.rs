@@ -18,7 +18,7 @@ pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Sta
         .with_stores_of(documents, &session.context)
         .await;
     let request = SecretRequest::new(&arguments.secret);
-    let work = resolver.get(&arguments.store, request, &session.context);
+    let work = resolver.get(&arguments.name, request, &session.context);
     let secret = match session::wait(global, "reading", work).await {
         Ok(secret) => secret,
         Err(error) => {
