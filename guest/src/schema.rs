@@ -72,8 +72,9 @@ const MANAGED_FIELDS: Shape = Shape::Struct(&[
     ("subresource", Shape::Text),
 ]);
 
-/// A Component, without what every resource has.
+/// A Component.
 pub(crate) const COMPONENT: Shape = Shape::Struct(&[
+    ("metadata", OBJECT_META),
     (
         "spec",
         Shape::Struct(&[
@@ -88,8 +89,9 @@ pub(crate) const COMPONENT: Shape = Shape::Struct(&[
     ("scopes", Shape::List(&Shape::PlainText)),
 ]);
 
-/// An HTTPEndpoint, without what every resource has.
+/// An HTTPEndpoint.
 pub(crate) const HTTP_ENDPOINT: Shape = Shape::Struct(&[
+    ("metadata", OBJECT_META),
     (
         "spec",
         Shape::Struct(&[
