@@ -230,7 +230,11 @@ impl Secrets {
         found.ok_or_else(|| {
             SecretError::new(
                 Class::SecretAbsent,
-                format!("store `{store}` has no secret `{name}`"),
+                format!(
+                    "store `{}` has no secret `{}`",
+                    printable(store),
+                    printable(&name)
+                ),
             )
         })
     }
@@ -433,6 +437,7 @@ impl Secrets {
             message,
             hint,
         } = error;
+        let store = printable(store);
         let place = if secret.is_empty() {
             format!("store `{store}`")
         } else {
