@@ -3,13 +3,6 @@
     missing_docs,
     reason = "generated code documents what WIT documents, and not its own helpers"
 )]
-#![cfg_attr(
-    target_family = "wasm",
-    expect(
-        unsafe_code,
-        reason = "generated code crosses the boundary of linear memory"
-    )
-)]
 #![expect(clippy::pedantic, clippy::mem_forget, reason = "generated code")]
 
 wit_bindgen::generate!({

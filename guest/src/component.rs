@@ -9,9 +9,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bindings::{Component, ComponentKind, Item, ItemPlace, Position, Problem, SecretKeyRef};
+use crate::fault::Fault;
 use crate::problem::{position, warning};
 use crate::schema::folds_to;
-use crate::tree::{Fault, Id, Tree, Value};
+use crate::tree::{Id, Tree, Value};
 use crate::{json, scalar};
 
 /// What decides whether and how a resource is loaded.

@@ -9,8 +9,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bindings::{Configuration, DocumentKind, ScopeEntry, SecretsScope};
+use crate::fault::Fault;
 use crate::problem::position;
-use crate::tree::{Fault, FaultKind, Id, Tree, Value};
+use crate::tree::{Id, Tree, Value};
 
 /// Reads a configuration whose first line is `line` of its document.
 pub(crate) fn decode(
@@ -90,11 +91,7 @@ impl Reader<'_> {
             Value::Null => Ok(None),
             Value::Mapping(mut entries) => {
                 if let Some(mark) = self.tree.repeated_key(id) {
-                    return Err(Fault {
-                        kind: FaultKind::Schema,
-                        mark,
-                        message: "this key stands twice in its mapping".into(),
-                    });
+                    return Err(Fault::schema(mark, "this key stands twice in its mapping"));
                 }
                 Ok(entries
                     .find(|(key, ..)| *key == name)
@@ -126,10 +123,6 @@ impl Reader<'_> {
     }
 
     fn fault(&self, id: Id, message: String) -> Fault {
-        Fault {
-            kind: FaultKind::Schema,
-            mark: self.tree.mark(id),
-            message: message.into(),
-        }
+        Fault::schema(self.tree.mark(id), message)
     }
 }

@@ -5,8 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
+use crate::fault::Fault;
 use crate::scalar;
-use crate::tree::{Elements, Entries, Fault, FaultKind, Id, Tree, Value};
+use crate::tree::{Elements, Entries, Id, Tree, Value};
 
 /// A value that is a mapping or a sequence may become this much JSON text, aliases expanded.
 const MAX_LENGTH: usize = 8 << 20;
@@ -23,11 +24,10 @@ pub(crate) fn text(tree: &Tree, id: Id) -> Result<String, Fault> {
     let mut next = Some(id);
     loop {
         if out.len() > MAX_LENGTH {
-            return Err(Fault {
-                kind: FaultKind::Limit,
-                mark: tree.mark(id),
-                message: "a value takes more than 8 MiB as JSON".into(),
-            });
+            return Err(Fault::limit(
+                tree.mark(id),
+                "a value takes more than 8 MiB as JSON",
+            ));
         }
         if let Some(id) = next.take() {
             match tree.value(id) {
@@ -39,6 +39,7 @@ pub(crate) fn text(tree: &Tree, id: Id) -> Result<String, Fault> {
                     out.push('{');
                     open.push(Open::Mapping(entries, true));
                 }
+                Value::Text(text) => write_string(&mut out, text, tree.is_lossy(id)),
                 scalar => write_scalar(&mut out, scalar),
             }
         }
@@ -57,7 +58,7 @@ pub(crate) fn text(tree: &Tree, id: Id) -> Result<String, Fault> {
             Some(Open::Mapping(entries, first)) => match entries.next() {
                 Some((key, _, value)) => {
                     separate(&mut out, first);
-                    write_string(&mut out, key);
+                    write_string(&mut out, key, false);
                     out.push(':');
                     next = Some(value);
                 }
@@ -87,12 +88,14 @@ fn write_scalar(out: &mut String, value: Value<'_>) {
             let _ = write!(out, "{value}");
         }
         Value::Float(value) => scalar::write_json_float(out, value),
-        Value::Text(value) => write_string(out, value),
-        Value::Null | Value::Sequence(_) | Value::Mapping(_) => out.push_str("null"),
+        Value::Null | Value::Text(_) | Value::Sequence(_) | Value::Mapping(_) => {
+            out.push_str("null")
+        }
     }
 }
 
-fn write_string(out: &mut String, text: &str) {
+/// Writes a text; in one that came from bytes which are not UTF-8, Go writes an escape for each.
+fn write_string(out: &mut String, text: &str, lossy: bool) {
     out.push('"');
     for character in text.chars() {
         match character {
@@ -106,6 +109,7 @@ fn write_string(out: &mut String, text: &str) {
             '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(character));
             }
+            '\u{fffd}' if lossy => out.push_str("\\ufffd"),
             _ => out.push(character),
         }
     }

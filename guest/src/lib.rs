@@ -16,11 +16,13 @@ extern crate alloc;
 #[cfg(not(target_family = "wasm"))]
 extern crate std;
 
+mod base64;
 pub mod bindings;
 mod component;
 mod configuration;
 #[cfg(target_family = "wasm")]
 mod export;
+mod fault;
 mod json;
 mod parse;
 mod problem;

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 
 use crate::bindings::{Component, ComponentKind, Configuration, Document, DocumentKind, Problem};
 use crate::component::{self, Identity};
+use crate::fault::Fault;
 use crate::problem::{position, refused, warning};
 use crate::split::{self, Part};
-use crate::tree::{Fault, FaultKind, Id, Tree};
+use crate::tree::{Id, Tree};
 use crate::yaml::Mark;
 use crate::{configuration, schema};
 
@@ -41,7 +42,10 @@ impl Parsed {
     fn manifest(&mut self, document: u32, manifest: &Document) {
         for (count, part) in split::parts(&manifest.text).enumerate() {
             if count == MAX_PARTS {
-                let fault = limit("has more than 10000 parts between lines of `---`");
+                let fault = Fault::limit(
+                    Mark::default(),
+                    "has more than 10000 parts between lines of `---`",
+                );
                 self.problems.push(refused(&fault, document, part.line));
                 return;
             }
@@ -142,11 +146,10 @@ fn check_name(tree: &Tree, identity: &Identity) -> Result<(), Fault> {
     let name = identity.name.as_str();
     if name == "." || name == ".." || name.contains(['/', '%']) {
         let at: Id = identity.name_at.unwrap_or(tree.root());
-        return Err(Fault {
-            kind: FaultKind::Schema,
-            mark: tree.mark(at),
-            message: "`metadata.name` may not be `.` or `..`, nor contain `/` or `%`".into(),
-        });
+        return Err(Fault::schema(
+            tree.mark(at),
+            "`metadata.name` may not be `.` or `..`, nor contain `/` or `%`",
+        ));
     }
     Ok(())
 }
@@ -167,19 +170,10 @@ fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'_, [u8]>, Fault> 
         char::decode_utf16(pairs.iter().map(|&pair| unit(pair))).collect();
     match decoded {
         Ok(text) if rest.is_empty() => Ok(Cow::Owned(text.into_bytes())),
-        _ => Err(Fault {
-            kind: FaultKind::Syntax,
-            mark: Mark::default(),
-            message: "the text is not valid UTF-16".into(),
-        }),
-    }
-}
-
-fn limit(message: &'static str) -> Fault {
-    Fault {
-        kind: FaultKind::Limit,
-        mark: Mark::default(),
-        message: message.into(),
+        _ => Err(Fault::syntax(
+            Mark::default(),
+            "the text is not valid UTF-16",
+        )),
     }
 }
 

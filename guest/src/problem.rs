@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned as _;
 use alloc::string::ToString as _;
 
 use crate::bindings::{Position, Problem, ProblemClass, Severity};
-use crate::tree::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind};
 use crate::yaml::Mark;
 
 /// A place in a document from a place in one of its parts; `line` is the part's first, from 0.

@@ -51,13 +51,17 @@ struct Requests {
 
 impl Requests {
     fn index(&mut self, source: Source) -> u32 {
-        *self.known.entry(identity(&source)).or_insert_with(|| {
-            self.list.push(Request {
-                source,
-                options: Vec::new(),
-            });
-            u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX)
-        })
+        let identity = identity(&source);
+        if let Some(&known) = self.known.get(identity.as_slice()) {
+            return known;
+        }
+        let index = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
+        self.known.insert(identity, index);
+        self.list.push(Request {
+            source,
+            options: Vec::new(),
+        });
+        index
     }
 }
 

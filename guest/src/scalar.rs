@@ -321,7 +321,12 @@ impl Decimal {
                 out.push_str(rest);
             }
             let sign = if self.exponent < 0 { '-' } else { '+' };
-            let _ = write!(out, "e{sign}{:0width$}", self.exponent.unsigned_abs());
+            let exponent = self.exponent.unsigned_abs();
+            out.extend(['e', sign]);
+            if exponent < 10 && width > 1 {
+                out.push('0');
+            }
+            let _ = write!(out, "{exponent}");
             return;
         }
         if self.exponent < 0 {

@@ -8,8 +8,9 @@ use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
 
+use crate::fault::Fault;
 use crate::timestamp;
-use crate::tree::{Fault, FaultKind, Id, Tree, Value};
+use crate::tree::{Id, Tree, Value};
 
 /// What a field takes.
 #[derive(Debug)]
@@ -208,11 +209,7 @@ fn expected(shape: &Shape) -> &'static str {
 }
 
 fn fault(tree: &Tree, id: Id, message: String) -> Fault {
-    Fault {
-        kind: FaultKind::Schema,
-        mark: tree.mark(id),
-        message: message.into(),
-    }
+    Fault::schema(tree.mark(id), message)
 }
 
 /// Whether Go writes this float to JSON as digits alone, and reads those as an `int64`.

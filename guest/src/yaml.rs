@@ -135,6 +135,11 @@ impl<'t> Parser<'t> {
         Ok((event, mark))
     }
 
+    /// How many flow collections are open.
+    pub(crate) fn flow_depth(&self) -> usize {
+        self.flow_depth
+    }
+
     /// Follows the nesting, and refuses what Dapr's parser refuses and libyaml accepts.
     fn track(&mut self) -> Result<(), SyntaxError> {
         let start = offset(&self.event.start_mark);

@@ -11,9 +11,7 @@ use sha2::{Digest as _, Sha256};
 pub(crate) fn of_sources(root: &Path) -> io::Result<String> {
     let mut sources = vec![PathBuf::from("guest/Cargo.toml")];
     for folder in ["guest/src", "wit"] {
-        for entry in fs::read_dir(root.join(folder))? {
-            sources.push(Path::new(folder).join(entry?.file_name()));
-        }
+        add_files(root, Path::new(folder), &mut sources)?;
     }
     sources.sort();
     let mut lines = String::new();
@@ -25,4 +23,17 @@ pub(crate) fn of_sources(root: &Path) -> io::Result<String> {
         lines.push_str(&format!("  {}\n", source.display()));
     }
     Ok(lines)
+}
+
+fn add_files(root: &Path, folder: &Path, sources: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(folder))? {
+        let entry = entry?;
+        let path = folder.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            add_files(root, &path, sources)?;
+        } else {
+            sources.push(path);
+        }
+    }
+    Ok(())
 }

@@ -1,34 +1,54 @@
-//! Documents in batches, each in an instance of its own, over all cores where that pays.
+//! Documents that are parsed together, in an instance of their own.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
-use zeroize::Zeroizing;
+use tokio::time::Instant;
 
 use crate::component::Component;
-use crate::error::{Class, SecretError};
-use crate::finish;
+use crate::error::Class;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Answers, Budget, Guest, GuestError, Instance, Placed, Slot, requested};
+use crate::guest::{Answers, Budget, Guest, GuestError, Held, Instance, Part, Placed, requested};
+use crate::placement::{Placement, left_out};
 use crate::problem::{Place, Problem, Severity, printable};
 use crate::request::Request;
-use crate::resolver::{AnswerMap, origin};
-use crate::secret::SecretValue;
-use crate::secrets::Secrets;
+use crate::resolver::AnswerMap;
 
 /// A batch ends with this many documents or bytes, whichever comes first.
 const MOST_DOCUMENTS: usize = 512;
 const MOST_BYTES: usize = 1 << 20;
 
-/// Work on more text than this takes more than a moment, so it leaves the caller's thread.
-const INLINE_BYTES: usize = 64 << 10;
+/// What a batch is parsed from: texts, each with the name of its document.
+#[derive(Default)]
+pub(crate) struct Texts {
+    pub(crate) names: Vec<Arc<str>>,
+    pub(crate) documents: Vec<wit::Document>,
+}
+
+impl Texts {
+    pub(crate) fn push(&mut self, name: Arc<str>, document: wit::Document) {
+        self.names.push(name);
+        self.documents.push(document);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.documents.iter().map(|document| document.text.len());
+        texts.sum()
+    }
+
+    /// Each document by itself.
+    fn each(self) -> impl Iterator<Item = Self> {
+        let texts = self.names.into_iter().zip(self.documents);
+        texts.map(|(name, document)| Self {
+            names: vec![name],
+            documents: vec![document],
+        })
+    }
+}
 
 /// Documents that are parsed together, for one caller.
 pub(crate) struct Batch {
-    documents: Vec<wit::Document>,
+    texts: Texts,
     instance: Option<Instance>,
     /// The components, in the order of the documents.
     pub(crate) components: Vec<Component>,
@@ -38,238 +58,156 @@ pub(crate) struct Batch {
     pub(crate) configurations: Vec<wit::Configuration>,
     /// What is wrong with the documents.
     pub(crate) problems: Vec<Problem>,
+    /// The memory that these take.
+    _held: Held,
 }
 
 /// Makes batches of documents, in their order.
-pub(crate) fn batches(
-    documents: Vec<(Arc<str>, wit::Document)>,
-) -> Vec<Vec<(Arc<str>, wit::Document)>> {
+pub(crate) fn batches(documents: Vec<(Arc<str>, wit::Document)>) -> Vec<Texts> {
     let mut batches = Vec::new();
-    let mut batch = Vec::new();
+    let mut batch = Texts::default();
     let mut bytes = 0;
     for (name, document) in documents {
         let length = document.text.len();
-        if !batch.is_empty() && (batch.len() == MOST_DOCUMENTS || bytes + length > MOST_BYTES) {
+        let count = batch.documents.len();
+        if count > 0 && (count == MOST_DOCUMENTS || bytes + length > MOST_BYTES) {
             batches.push(std::mem::take(&mut batch));
             bytes = 0;
         }
         bytes += length;
-        batch.push((name, document));
+        batch.push(name, document);
     }
-    if !batch.is_empty() {
+    if !batch.documents.is_empty() {
         batches.push(batch);
     }
     batches
 }
 
-/// Parses batches. Where the guest fails, each document of its batch is tried alone, so that only
-/// the one at fault is lost.
-pub(crate) async fn parse(
-    guest: &Guest,
-    batches: Vec<Vec<(Arc<str>, wit::Document)>>,
-    budget: &Budget,
-) -> Vec<Batch> {
-    let (guest, shared) = (guest.clone(), budget.clone());
-    let work =
-        move |batch: Vec<(Arc<str>, wit::Document)>| match Batch::parse(&guest, batch, &shared) {
-            Ok(batch) => vec![batch],
-            Err((batch, GuestError::Cancelled)) => {
-                vec![Batch::refused(batch, GuestError::Cancelled)]
-            }
-            Err((batch, error)) if batch.len() == 1 => vec![Batch::refused(batch, error)],
-            Err((batch, _)) => batch
-                .into_iter()
-                .map(|document| {
-                    let mut batch = parse_one(&guest, document, &shared);
-                    // There are not as many instances as documents: what is resolved later starts anew.
-                    batch.instance = None;
-                    batch
-                })
-                .collect(),
-        };
-    let bytes = batches
-        .iter()
-        .flatten()
-        .map(|(_, document)| document.text.len())
-        .sum();
-    each(batches, bytes, &budget.cancelled, work)
-        .await
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-/// Parses one document on this thread.
-pub(crate) fn parse_one(
-    guest: &Guest,
-    document: (Arc<str>, wit::Document),
-    budget: &Budget,
-) -> Batch {
-    Batch::parse(guest, vec![document], budget)
-        .unwrap_or_else(|(batch, error)| Batch::refused(batch, error))
-}
-
-/// Where the guest says that answers belong.
-#[derive(Default)]
-pub(crate) struct Placement {
-    /// For each component and item, what its value is made of.
-    placed: BTreeMap<(u32, usize), Vec<Slot>>,
-    /// The components at which the guest failed.
-    pub(crate) failures: BTreeMap<u32, GuestError>,
-}
-
-impl Placement {
-    fn add(&mut self, placed: Vec<Placed>) {
-        self.placed.extend(
-            placed
-                .into_iter()
-                .map(|place| ((place.component, place.item), place.slots)),
-        );
-    }
-
-    /// The values of a component's items that hold a reference.
-    pub(crate) fn values(
-        &mut self,
-        index: u32,
-        component: &Component,
-        requests: &[Request],
-        answers: &AnswerMap,
-        secrets: &Secrets,
-    ) -> finish::Answers {
-        let mut values = finish::Answers::new();
-        for (item, found) in component.items.iter().enumerate() {
-            let Some(wanted) = found.request.and_then(|request| requests.get(request)) else {
-                continue;
-            };
-            let value = match self.placed.remove(&(index, item)) {
-                Some(slots) => join(&slots, requests, answers),
-                None => Err(left_out()),
-            };
-            values.insert(item, (origin(wanted, secrets), value));
-        }
-        values
-    }
-}
-
-/// Joins the parts of a value. Read here because the parts become one value.
-fn join(
-    slots: &[Slot],
-    requests: &[Request],
-    answers: &AnswerMap,
-) -> Result<SecretValue, SecretError> {
-    let answer = |request: usize| {
-        let answer = requests.get(request).and_then(|wanted| answers.get(wanted));
-        answer.cloned().unwrap_or_else(|| Err(left_out()))
-    };
-    match slots {
-        [Slot::Answer(request) | Slot::Missing(request)] => answer(*request),
-        slots => {
-            let mut joined = Zeroizing::new(Vec::new());
-            for slot in slots {
-                match slot {
-                    Slot::Literal(text) => joined.extend(text.as_bytes()),
-                    Slot::Answer(request) | Slot::Missing(request) => {
-                        joined.extend(answer(*request)?.reveal());
-                    }
-                }
-            }
-            Ok(SecretValue::new(joined.as_slice()))
-        }
-    }
-}
-
-fn left_out() -> SecretError {
-    SecretError::new(
-        Class::Internal,
-        "the guest gave no value for this reference",
-    )
-}
-
-/// Lets the guest place answers: for each batch the indices of its components, and the answers.
-pub(crate) async fn resolve(
-    guest: &Guest,
-    work: Vec<(Batch, Vec<u32>, Answers)>,
-    budget: &Budget,
-) -> Vec<(Batch, Placement)> {
-    let bytes = work.iter().map(|(batch, ..)| batch.bytes()).sum();
-    let (guest, shared) = (guest.clone(), budget.clone());
-    let place = move |(mut batch, indices, answers): (Batch, Vec<u32>, Answers)| {
-        let placement = batch.place(&guest, &indices, &answers, &shared);
-        (batch, placement)
-    };
-    each(work, bytes, &budget.cancelled, place).await
-}
-
 impl Batch {
-    fn parse(
+    /// Parses documents together.
+    pub(crate) fn parse(
         guest: &Guest,
-        batch: Vec<(Arc<str>, wit::Document)>,
+        texts: Texts,
         budget: &Budget,
-    ) -> Result<Self, (Vec<(Arc<str>, wit::Document)>, GuestError)> {
-        let (names, documents): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let parsed = Instance::parse(guest, &documents, budget);
-        let parsed = parsed.and_then(|(instance, parsed)| {
-            let components: Option<Vec<_>> = parsed
-                .components
-                .into_iter()
-                .map(|component| Component::from_guest(component, &names))
-                .collect();
-            let problems: Option<Vec<_>> = parsed
-                .problems
-                .into_iter()
-                .map(|problem| problem_of(problem, &names))
-                .collect();
-            let requests: Vec<_> = parsed.requests.iter().map(requested).collect();
-            let (Some(components), Some(problems)) = (components, problems) else {
-                return Err(GuestError::Failed);
-            };
-            // Guest-controlled: an item whose request does not exist would be taken for a literal.
-            let requested = components.iter().flat_map(|component| &component.items);
-            if requested
-                .filter_map(|item| item.request)
-                .any(|request| request >= requests.len())
-            {
-                return Err(GuestError::Failed);
+    ) -> Result<Self, (Texts, GuestError)> {
+        match Self::read(guest, &texts, budget) {
+            Ok(read) => Ok(Self { texts, ..read }),
+            Err(error) => Err((texts, error)),
+        }
+    }
+
+    /// The batch without its texts.
+    fn read(guest: &Guest, texts: &Texts, budget: &Budget) -> Result<Self, GuestError> {
+        let (instance, parsed) = within(budget, texts.bytes(), |time| {
+            Instance::parse(guest, &texts.documents, budget, time)
+        })?;
+        let names = &texts.names;
+        let components: Option<Vec<_>> = parsed
+            .components
+            .into_iter()
+            .map(|component| Component::from_guest(component, names))
+            .collect();
+        let problems: Option<Vec<_>> = parsed
+            .problems
+            .into_iter()
+            .map(|problem| problem_of(problem, names))
+            .collect();
+        let (Some(components), Some(problems)) = (components, problems) else {
+            return Err(GuestError::Failed);
+        };
+        let requests: Vec<_> = parsed.requests.iter().map(requested).collect();
+        // Guest-controlled: an item whose request does not exist would be taken for a literal.
+        let mut items = components.iter().flat_map(|component| &component.items);
+        if items.any(|item| {
+            item.request
+                .is_some_and(|request| request >= requests.len())
+        }) {
+            return Err(GuestError::Failed);
+        }
+        let bytes = components.iter().map(Component::bytes).sum::<usize>()
+            + problems.len() * size_of::<Problem>()
+            + requests.len() * size_of::<Request>();
+        Ok(Self {
+            texts: Texts::default(),
+            // Where nothing is asked for, nothing will be placed.
+            instance: (!requests.is_empty() && budget.keeps_instance()).then_some(instance),
+            components,
+            requests,
+            configurations: parsed.configurations,
+            problems,
+            _held: budget.hold(bytes)?,
+        })
+    }
+
+    /// Parses documents together, and where the guest fails each of them alone. Gives those back
+    /// for which memory that others have is missing.
+    pub(crate) fn parse_or_each(
+        guest: &Guest,
+        texts: Texts,
+        budget: &Budget,
+    ) -> Vec<Result<Self, Texts>> {
+        let alone = |texts| match Self::parse(guest, texts, budget) {
+            Ok(batch) => Ok(batch),
+            Err((texts, error)) if error.is_crowded() => Err(texts),
+            Err((texts, error)) => Ok(Self::refused(texts, error)),
+        };
+        match Self::parse(guest, texts, budget) {
+            Ok(batch) => vec![Ok(batch)],
+            Err((texts, error)) if error.is_crowded() => vec![Err(texts)],
+            Err((texts, GuestError::Cancelled)) => {
+                vec![Ok(Self::refused(texts, GuestError::Cancelled))]
             }
-            Ok((
-                instance,
-                components,
-                problems,
-                requests,
-                parsed.configurations,
-            ))
-        });
-        match parsed {
-            Ok((instance, components, problems, requests, configurations)) => Ok(Self {
-                documents,
-                instance: Some(instance),
-                components,
-                requests,
-                configurations,
-                problems,
-            }),
-            Err(error) => Err((names.into_iter().zip(documents).collect(), error)),
+            Err((texts, error)) if texts.documents.len() == 1 => {
+                vec![Ok(Self::refused(texts, error))]
+            }
+            Err((texts, _)) => texts.each().map(alone).collect(),
+        }
+    }
+
+    /// Parses documents together; where the guest fails, all of them are refused.
+    pub(crate) fn parse_or_refuse(guest: &Guest, texts: Texts, budget: &Budget) -> Self {
+        match Self::parse(guest, texts, budget) {
+            Ok(mut batch) => {
+                batch.release();
+                batch
+            }
+            Err((texts, error)) => Self::refused(texts, error),
         }
     }
 
     /// A batch of which nothing could be loaded.
-    fn refused(batch: Vec<(Arc<str>, wit::Document)>, error: GuestError) -> Self {
-        let (names, documents): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let problems = names
+    fn refused(texts: Texts, error: GuestError) -> Self {
+        let problems = texts
+            .names
             .iter()
             .map(|name| failed(Place::new(name, 1, 1), error))
             .collect();
         Self {
-            documents,
+            problems,
+            ..Self::empty()
+        }
+    }
+
+    /// A batch of nothing.
+    pub(crate) fn empty() -> Self {
+        Self {
+            texts: Texts::default(),
             instance: None,
             components: Vec::new(),
             requests: Vec::new(),
             configurations: Vec::new(),
-            problems,
+            problems: Vec::new(),
+            _held: Held::default(),
         }
     }
 
-    /// Lets the guest place answers. Where it fails, each component is tried alone.
+    /// Lets the instance go; the documents are parsed again where something is to be placed.
+    pub(crate) fn release(&mut self) {
+        self.instance = None;
+    }
+
+    /// Lets the guest place answers. Where it fails, it is tried with ever fewer components, down
+    /// to those at fault.
     pub(crate) fn place(
         &mut self,
         guest: &Guest,
@@ -278,23 +216,22 @@ impl Batch {
         budget: &Budget,
     ) -> Placement {
         let mut placement = Placement::default();
-        match self.resolve(guest, indices, answers, budget) {
-            Ok(placed) => placement.add(placed),
-            Err(_) => {
-                for &index in indices {
-                    match self.resolve(guest, &[index], answers, budget) {
-                        Ok(placed) => placement.add(placed),
-                        Err(error) => {
-                            placement.failures.insert(index, error);
-                        }
-                    }
+        let mut waiting = vec![indices];
+        while let Some(indices) = waiting.pop() {
+            match (self.attempt(guest, indices, answers, budget), indices) {
+                (Ok(placed), _) => placement.add(placed),
+                (Err(error), &[index]) => placement.fail(index, error),
+                (Err(_), indices) => {
+                    let (first, second) = indices.split_at(indices.len() / 2);
+                    waiting.extend([second, first]);
                 }
             }
         }
         placement
     }
 
-    fn resolve(
+    /// Lets the guest place answers in components.
+    pub(crate) fn attempt(
         &mut self,
         guest: &Guest,
         indices: &[u32],
@@ -305,26 +242,43 @@ impl Batch {
             return Ok(Vec::new());
         }
         // An instance that failed once is gone.
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => Instance::parse(guest, &self.documents, budget)?.0,
-        };
-        let placed = instance.resolve(indices, answers.clone())?;
-        // Guest-controlled: each place must be one that was asked for, and each only once.
-        let mut seen = BTreeSet::new();
-        let valid = placed.iter().all(|place| {
-            indices.binary_search(&place.component).is_ok()
-                && self
-                    .component(place.component)
-                    .and_then(|component| component.items.get(place.item))
-                    .is_some_and(|item| item.request.is_some())
-                && seen.insert((place.component, place.item))
-        });
-        if !valid {
-            return Err(GuestError::Failed);
-        }
+        let instance = self.instance.take();
+        let (instance, placed) = within(budget, self.texts.bytes(), |time| {
+            let mut instance = match instance {
+                Some(instance) => instance,
+                None => Instance::parse(guest, &self.texts.documents, budget, time)?.0,
+            };
+            let placed = instance.resolve(indices, answers.clone(), time)?;
+            Ok((instance, placed))
+        })?;
+        self.check(indices, &placed)?;
         self.instance = Some(instance);
         Ok(placed)
+    }
+
+    /// Guest-controlled: each place must be one that was asked for, each only once, and what is put
+    /// there the answer to the request that stands there.
+    fn check(&self, indices: &[u32], placed: &[Placed]) -> Result<(), GuestError> {
+        let mut seen = BTreeSet::new();
+        let valid = placed.iter().all(|place| {
+            let component = self.component(place.component);
+            let item = component.and_then(|component| component.items.get(place.item));
+            let request = item.and_then(|item| item.request);
+            let mut answers = place.parts.iter().filter_map(|part| match part {
+                Part::Answer(answer) => Some(*answer),
+                Part::Literal(_) => None,
+            });
+            indices.binary_search(&place.component).is_ok()
+                && seen.insert((place.component, place.item))
+                && request.is_some()
+                && answers.next() == request
+                && answers.all(|answer| Some(answer) == request)
+        });
+        if valid {
+            Ok(())
+        } else {
+            Err(GuestError::Failed)
+        }
     }
 
     pub(crate) fn component(&self, index: u32) -> Option<&Component> {
@@ -355,12 +309,24 @@ impl Batch {
         Answers::new(self.requests.iter().map(answer), most_handles)
     }
 
-    fn bytes(&self) -> usize {
-        self.documents
-            .iter()
-            .map(|document| document.text.len())
-            .sum()
+    pub(crate) fn bytes(&self) -> usize {
+        self.texts.bytes()
     }
+}
+
+/// Runs a call of the guest within what the run may still use up.
+fn within<R>(
+    budget: &Budget,
+    bytes: usize,
+    call: impl FnOnce(std::time::Duration) -> Result<R, GuestError>,
+) -> Result<R, GuestError> {
+    let time = budget.allowance(bytes).ok_or(GuestError::Limit("time"))?;
+    let begin = Instant::now();
+    let result = call(time);
+    if result.is_err() {
+        budget.waste(begin.elapsed());
+    }
+    result
 }
 
 /// The problem for a document at which the guest failed.
@@ -369,6 +335,10 @@ pub(crate) fn failed(place: Place, error: GuestError) -> Problem {
         GuestError::Limit("memory") => (
             Class::DocumentLimit,
             "make the document smaller, or raise the limit",
+        ),
+        GuestError::CROWDED => (
+            Class::DocumentLimit,
+            "give the documents in several calls, or raise the limit",
         ),
         GuestError::Limit(_) => (
             Class::DocumentLimit,
@@ -412,81 +382,4 @@ fn problem_of(problem: wit::Problem, names: &[Arc<str>]) -> Option<Problem> {
         hint: printable(&problem.hint),
         subject: None,
     })
-}
-
-/// Does work on each item: at once where it is little, and otherwise on threads of its own, as many
-/// as there are cores, so that the caller's executor goes on meanwhile. Dropping the future ends it.
-async fn each<T: Send + 'static, R: Send + 'static>(
-    items: Vec<T>,
-    bytes: usize,
-    cancelled: &Arc<AtomicBool>,
-    work: impl Fn(T) -> R + Send + Sync + 'static,
-) -> Vec<R> {
-    if bytes <= INLINE_BYTES {
-        return items.into_iter().map(work).collect();
-    }
-    let count = items.len();
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(count);
-    let queue = Arc::new(Mutex::new(
-        items.into_iter().enumerate().collect::<VecDeque<_>>(),
-    ));
-    let work = Arc::new(work);
-    let mut cancel = CancelOnDrop {
-        flag: Arc::clone(cancelled),
-        armed: true,
-    };
-    let mut results: Vec<(usize, R)> = Vec::with_capacity(count);
-    let mut waiting = Vec::with_capacity(threads);
-    for _ in 0..threads {
-        let (sender, receiver) = oneshot::channel();
-        let (queue, work) = (Arc::clone(&queue), Arc::clone(&work));
-        let spawned = thread::Builder::new()
-            .name("keyref-guest".to_owned())
-            .spawn(move || {
-                // Whoever waits may be gone by now.
-                drop(sender.send(drain(&queue, work.as_ref())));
-            });
-        if spawned.is_ok() {
-            waiting.push(receiver);
-        }
-    }
-    if waiting.is_empty() {
-        results.extend(drain(&queue, work.as_ref()));
-    }
-    for receiver in waiting {
-        results.extend(receiver.await.unwrap_or_default());
-    }
-    cancel.armed = false;
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-fn drain<T, R>(queue: &Mutex<VecDeque<(usize, T)>>, work: &impl Fn(T) -> R) -> Vec<(usize, R)> {
-    let mut results = Vec::new();
-    loop {
-        let next = queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
-        match next {
-            Some((index, item)) => results.push((index, work(item))),
-            None => return results,
-        }
-    }
-}
-
-/// Tells running guests that nobody waits for them any more.
-struct CancelOnDrop {
-    flag: Arc<AtomicBool>,
-    armed: bool,
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if self.armed {
-            self.flag.store(true, Ordering::Release);
-        }
-    }
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::config;
+use crate::document::Document;
 use crate::env::Environment;
-use crate::guest::{Guest, GuestError, INSTANCES};
+use crate::guest::{Guest, GuestError};
 use crate::limits::Limits;
 use crate::observer::Observer;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::resolver::{Document, Inner, Mode, Resolver};
+use crate::resolver::{Inner, Mode, Resolver};
 use crate::secrets::{Secrets, Setup};
 use crate::stores::{Grants, SecretStore};
 
@@ -163,7 +162,6 @@ impl ResolverBuilder {
             limits: self.limits,
             observer: self.observer,
             document_stores: self.document_stores.map(Arc::new),
-            instances: Arc::new(Semaphore::new(INSTANCES as usize)),
         }))
     }
 }

@@ -127,6 +127,36 @@ impl Component {
         self.kind == Kind::Component && self.component_type.starts_with("secretstores.")
     }
 
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let pairs = self.labels.iter().chain(&self.annotations);
+        let pairs =
+            pairs.map(|(key, value)| size_of::<(String, String)>() + key.len() + value.len());
+        let scopes = self
+            .scopes
+            .iter()
+            .map(|scope| size_of::<String>() + scope.len());
+        let items = self.items.iter().map(|item| {
+            let reference = item.secret_key_ref.as_ref();
+            size_of::<Item>()
+                + item.name.len()
+                + item.value.as_ref().map_or(0, String::len)
+                + item.env_ref.len()
+                + reference.map_or(0, |(name, key)| name.len() + key.len())
+        });
+        let texts = [
+            &self.name,
+            &self.namespace,
+            &self.component_type,
+            &self.version,
+            &self.init_timeout,
+            &self.secret_store,
+        ];
+        size_of::<Self>()
+            + texts.into_iter().map(String::len).sum::<usize>()
+            + pairs.chain(scopes).chain(items).sum::<usize>()
+    }
+
     /// Takes over what the guest says; `names` are those of the documents it was given. Nothing
     /// where it names a document that it was not given.
     pub(crate) fn from_guest(component: wit::Component, names: &[Arc<str>]) -> Option<Self> {

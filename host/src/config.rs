@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::batch;
+use crate::batch::{Batch, Texts};
+use crate::document::Document;
 use crate::env::Environment;
 use crate::error::Class;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
@@ -10,7 +11,7 @@ use crate::guest::{Budget, Guest};
 use crate::limits::Limits;
 use crate::policy::{DefaultAccess, Entry, Policy, SecretsScope};
 use crate::problem::{Place, Problem, Severity, printable};
-use crate::resolver::{Document, Mode};
+use crate::resolver::Mode;
 
 /// Reads configurations; nothing where none has scopes.
 pub(crate) fn read(
@@ -55,8 +56,10 @@ fn scopes_of(
         kind,
         text,
     };
-    let budget = Budget::of(limits);
-    let batch = batch::parse_one(guest, (Arc::clone(&name), document), &budget);
+    let mut texts = Texts::default();
+    texts.push(Arc::clone(&name), document);
+    let _last = guest.last_instance();
+    let batch = Batch::parse_or_refuse(guest, texts, &Budget::new(limits, 1, 1));
     let errors = batch
         .problems
         .iter()

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::batch::Batch;
 use crate::component::{Component, Property, Value};
 use crate::context::Context;
 use crate::error::Class;
 use crate::finish::{self, Finished};
+use crate::load::Loaded;
 use crate::problem::{Place, Problem, Severity, Subject, printable};
 use crate::request::Request;
-use crate::resolver::{Loaded, Mode, Resolver, fetch_all};
+use crate::resolver::{Mode, Resolver, fetch_all};
+use crate::schedule::{self, Placing};
 use crate::secret::Secret;
 use crate::secrets::{Run, Secrets};
 use crate::stores::{
@@ -124,8 +127,20 @@ async fn open_one(
     let answers = fetch_all(wanted, secrets, context, run, inner.limits.fetches).await;
     let indices = batch.with_requests(&[index]);
     let known = batch.answers(&answers, inner.limits.handles);
-    let mut placement = batch.place(&inner.guest, &indices, &known, &loaded.budget);
-    let values = placement.values(index, &component, &batch.requests, &answers, secrets);
+    let placing = Placing {
+        batch: std::mem::replace(batch, Batch::empty()),
+        indices,
+        answers: known,
+        more: true,
+    };
+    let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
+    let Some((placed, mut placement)) = placed.into_iter().next() else {
+        return;
+    };
+    let values = placement.values(index, &component, &placed.requests, &answers, secrets);
+    if let Some(batch) = loaded.batches.get_mut(batch_index) {
+        *batch = placed;
+    }
     // The component is finished once more with all the others, which then reports its problems.
     let mut problems = Vec::new();
     let environment = secrets.environment();

@@ -29,7 +29,8 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.document, self.line, self.column)
+        let document = escaped(self.document.chars());
+        write!(f, "{document}:{}:{}", self.line, self.column)
     }
 }
 
@@ -127,12 +128,16 @@ impl std::error::Error for Problem {}
 /// and cut after 120 characters.
 pub(crate) fn printable(text: &str) -> String {
     const LONGEST: usize = 120;
+    let mut out = escaped(text.chars().take(LONGEST));
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+fn escaped(characters: impl Iterator<Item = char>) -> String {
     let mut out = String::new();
-    for (count, character) in text.chars().enumerate() {
-        if count == LONGEST {
-            out.push('…');
-            break;
-        }
+    for character in characters {
         if character.is_control() || is_bidirectional(character) {
             out.extend(character.escape_unicode());
         } else {

@@ -2,29 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::batch::{self, Batch};
 use crate::builder::ResolverBuilder;
-use crate::component::{Component, Origin, ResolvedComponent};
+use crate::component::{Origin, ResolvedComponent};
 use crate::context::Context;
+use crate::document::Document;
 use crate::document_stores;
-use crate::error::{Class, SecretError};
+use crate::error::SecretError;
 use crate::finish::{self, Finished};
-use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Answers, Budget, Guest, INSTANCES};
+use crate::guest::{Answers, Guest};
+use crate::inspection::{InspectedComponent, InspectedReference, Inspection};
 use crate::limits::Limits;
+use crate::load::Loaded;
 use crate::observer::{Observer, ResolveEvent};
 use crate::policy::Policy;
-use crate::problem::{Place, Problem, Severity};
+use crate::problem::Problem;
 use crate::request::Request;
+use crate::resolution::{Resolution, Stats};
+use crate::schedule::{self, Placing};
 use crate::secret::{Secret, SecretValue};
 use crate::secrets::{Run, Secrets};
-use crate::select::{Exclusion, select};
 use crate::stores::{BulkRequest, Grants, SecretRequest};
 
 /// What happens where Dapr goes on silently.
@@ -36,105 +37,6 @@ pub enum Mode {
     Strict,
     /// Dapr's own outcome: it leaves the literal or an empty string, and says so in a warning.
     Dapr,
-}
-
-/// A text to load.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Document {
-    /// The name to report in problems, a path for instance.
-    pub name: Arc<str>,
-    /// The text: YAML, any number of parts between lines of `---`.
-    pub text: Vec<u8>,
-}
-
-impl Document {
-    /// A text with a name.
-    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Vec<u8>>) -> Self {
-        Self {
-            name: name.into(),
-            text: text.into(),
-        }
-    }
-}
-
-/// What a set of documents came to.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Resolution {
-    /// The components that are resolved as a whole, in the order of the documents.
-    pub components: Vec<ResolvedComponent>,
-    /// What is wrong, in the order of the documents. Where one is an error, what it is about is
-    /// not among the components.
-    pub problems: Vec<Problem>,
-    /// What the loaded components refer to, one for each reference in the order of the documents,
-    /// whether it could be resolved or not.
-    pub references: Vec<Origin>,
-    /// The names of the stores that references could name.
-    pub stores: Vec<String>,
-    /// What it took.
-    pub stats: Stats,
-}
-
-impl Resolution {
-    /// Whether nothing was lost: no problem is more than a warning.
-    pub fn is_complete(&self) -> bool {
-        self.problems
-            .iter()
-            .all(|problem| problem.severity != Severity::Error)
-    }
-}
-
-/// What a call took.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// How many components were loaded, resolved or not.
-    pub components: usize,
-    /// How often a store was asked.
-    pub backend_calls: u64,
-    /// How often a fetch of this call served another reference.
-    pub cache_hits: u64,
-    /// Time in the guest to parse.
-    pub parse: Duration,
-    /// Time to fetch.
-    pub fetch: Duration,
-    /// Time in the guest to place, and to finish.
-    pub place: Duration,
-}
-
-/// What documents hold, and what they would be allowed; nothing is fetched.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Inspection {
-    /// The components that would be loaded, each with its references.
-    pub components: Vec<InspectedComponent>,
-    /// What is wrong.
-    pub problems: Vec<Problem>,
-    /// The names of the stores that references could name.
-    pub stores: Vec<String>,
-}
-
-/// A component and its references.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct InspectedComponent {
-    /// The component.
-    pub component: Component,
-    /// Its references, in the order of its items.
-    pub references: Vec<InspectedReference>,
-}
-
-/// A reference, and whether policy lets it through.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct InspectedReference {
-    /// The index of the item that holds it.
-    pub item: usize,
-    /// What it refers to.
-    pub origin: Origin,
-    /// Why it would be refused before any store is asked.
-    pub refusal: Option<SecretError>,
 }
 
 /// Resolves documents. Cheap to clone, and free of global state.
@@ -178,8 +80,6 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) document_stores: Option<Arc<Grants>>,
-    /// One permit for each instance that can live at a time.
-    pub(crate) instances: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -189,30 +89,6 @@ impl std::fmt::Debug for Inner {
             .field("limits", &self.limits)
             .field("stores", &self.secrets.names())
             .finish_non_exhaustive()
-    }
-}
-
-/// Documents that are parsed, and which of their components are loaded.
-pub(crate) struct Loaded {
-    pub(crate) batches: Vec<Batch>,
-    /// For each batch, the indices of the components that are loaded.
-    pub(crate) selected: Vec<Vec<u32>>,
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) budget: Budget,
-    pub(crate) parse: Duration,
-    _permit: Option<tokio::sync::OwnedSemaphorePermit>,
-}
-
-impl Loaded {
-    /// What the selected components ask for, one for each reference.
-    fn requests(&self) -> impl Iterator<Item = &Request> {
-        self.batches
-            .iter()
-            .zip(&self.selected)
-            .flat_map(|(batch, selected)| {
-                let components = selected.iter().filter_map(|&index| batch.component(index));
-                components.flat_map(|component| batch.wanted(component))
-            })
     }
 }
 
@@ -346,7 +222,6 @@ impl Resolver {
             limits: self.inner.limits.clone(),
             observer: self.inner.observer.clone(),
             document_stores: self.inner.document_stores.clone(),
-            instances: Arc::clone(&self.inner.instances),
         };
         (Self::from_inner(inner), loaded.problems)
     }
@@ -410,108 +285,6 @@ impl Resolver {
         &self.inner
     }
 
-    /// Parses documents within the limits, and selects what is loaded. Components without a name
-    /// are loaded by Dapr and then ignored.
-    async fn load(
-        &self,
-        documents: Vec<Document>,
-        context: &Context,
-        with_nameless: bool,
-    ) -> Loaded {
-        let begin = Instant::now();
-        let inner = &self.inner;
-        let mut problems = Vec::new();
-        let batches = batch::batches(self.admit(documents, &mut problems));
-        let budget = Budget::of(&inner.limits);
-        // All at once, so that two calls cannot wait for each other.
-        let permits = u32::try_from(batches.len())
-            .unwrap_or(INSTANCES)
-            .min(INSTANCES);
-        let permit = Arc::clone(&inner.instances)
-            .acquire_many_owned(permits)
-            .await
-            .ok();
-        let mut batches = batch::parse(&inner.guest, batches, &budget).await;
-        for batch in &mut batches {
-            problems.append(&mut batch.problems);
-        }
-        let components = batches.iter().flat_map(|batch| &batch.components);
-        let exclusions = select(components, context, inner.mode, &mut problems);
-        let mut exclusions = exclusions.into_iter();
-        let mut selected = Vec::with_capacity(batches.len());
-        for batch in &batches {
-            let indices = (0_u32..).zip(&batch.components).zip(&mut exclusions);
-            let chosen = indices.filter(|(_, exclusion)| match exclusion {
-                None => true,
-                Some(Exclusion::Nameless) => with_nameless,
-                Some(_) => false,
-            });
-            selected.push(chosen.map(|((index, _), _)| index).collect());
-        }
-        Loaded {
-            batches,
-            selected,
-            problems,
-            budget,
-            parse: begin.elapsed(),
-            _permit: permit,
-        }
-    }
-
-    /// Refuses documents that are over a limit; the others go on.
-    fn admit(
-        &self,
-        documents: Vec<Document>,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<(Arc<str>, wit::Document)> {
-        let limits = &self.inner.limits;
-        let mut admitted = Vec::with_capacity(documents.len().min(limits.documents));
-        let mut total = 0_usize;
-        for document in documents {
-            let Document { name, text } = document;
-            let refusal = if text.len() > limits.document_bytes {
-                Some(format!(
-                    "the document has more than {} bytes",
-                    limits.document_bytes
-                ))
-            } else if admitted.len() >= limits.documents {
-                Some(format!(
-                    "there are more than {} documents",
-                    limits.documents
-                ))
-            } else if total + text.len() > limits.total_bytes {
-                Some(format!(
-                    "the documents have more than {} bytes in all",
-                    limits.total_bytes
-                ))
-            } else {
-                None
-            };
-            let Some(message) = refusal else {
-                total += text.len();
-                let kind = wit::DocumentKind::Manifest;
-                admitted.push((
-                    Arc::clone(&name),
-                    wit::Document {
-                        name: String::new(),
-                        kind,
-                        text,
-                    },
-                ));
-                continue;
-            };
-            problems.push(Problem {
-                class: Class::DocumentLimit,
-                severity: Severity::Error,
-                place: Some(Place::new(&name, 1, 1)),
-                message,
-                hint: "split the documents, or raise the limit".to_owned(),
-                subject: None,
-            });
-        }
-        admitted
-    }
-
     /// Fetches what the selected components ask for: each secret once.
     async fn fetch(
         &self,
@@ -540,9 +313,14 @@ impl Resolver {
             .map(|(batch, selected)| {
                 let indices = batch.with_requests(selected);
                 let answers = batch.answers(answers, inner.limits.handles);
-                (batch, indices, answers)
+                Placing {
+                    batch,
+                    indices,
+                    answers,
+                    more: false,
+                }
             });
-        let placed = batch::resolve(&inner.guest, work.collect(), &loaded.budget).await;
+        let placed = schedule::place(&inner.guest, work.collect(), &loaded.budget).await;
         let mut components = Vec::new();
         for ((batch, mut placement), selected) in placed.into_iter().zip(selected) {
             let Batch {
@@ -554,7 +332,7 @@ impl Resolver {
                 if selected.binary_search(&index).is_err() {
                     continue;
                 }
-                if let Some(error) = placement.failures.remove(&index) {
+                if let Some(error) = placement.failure(index) {
                     loaded
                         .problems
                         .push(batch::failed(component.position, error));

@@ -389,11 +389,12 @@ impl Secrets {
                 Err(SecretError::new(
                     Class::PolicyDenied,
                     format!(
-                        "access denied by policy to get `{}` from `{store}`",
-                        printable(secret)
+                        "access denied by policy to get `{}` from `{}`",
+                        printable(secret),
+                        printable(store)
                     ),
                 )
-                .with_hint(rule.remedy(store, &printable(secret))))
+                .with_hint(rule.remedy(&printable(store), &printable(secret))))
             }
         }
     }

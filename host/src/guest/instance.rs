@@ -1,19 +1,20 @@
 //! One instance: documents in, components out, answers in, places out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use wasmtime::component::ResourceAny;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use super::bindings::SecretsResolver;
 use super::bindings::exports::keyref::secrets::resolver::{
-    Component, Configuration, Document, Part, Problem,
+    Component, Configuration, Document, Part as WitPart, Problem,
 };
 use super::bindings::keyref::secrets::secret_store::Request;
 use super::import::{Answers, TooManyHandles};
 use super::ticker::TICK;
-use super::{Budget, Guest};
+use super::{Budget, Guest, Held};
 
 /// What an instance has as its own.
 pub(super) struct State {
@@ -41,10 +42,9 @@ impl wasmtime_wasi::WasiView for State {
 #[derive(Debug)]
 struct Limiter {
     memory: usize,
-    shared: Arc<AtomicUsize>,
-    taken: usize,
-    /// Whether growth was refused, which is why the guest then fails.
-    refused: bool,
+    held: Held,
+    /// Why growth was refused, which is why the guest then fails.
+    refused: Option<GuestError>,
 }
 
 impl ResourceLimiter for Limiter {
@@ -54,19 +54,12 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        let take = |left: usize| left.checked_sub(more);
-        if desired > self.memory
-            || self
-                .shared
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
-                .is_err()
-        {
-            self.refused = true;
-            return Ok(false);
+        if desired > self.memory {
+            self.refused = Some(GuestError::Limit("memory"));
+        } else if !self.held.take(desired.saturating_sub(current)) {
+            self.refused = Some(GuestError::CROWDED);
         }
-        self.taken += more;
-        Ok(true)
+        Ok(self.refused.is_none())
     }
 
     fn table_growing(
@@ -76,12 +69,6 @@ impl ResourceLimiter for Limiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= 1024)
-    }
-}
-
-impl Drop for Limiter {
-    fn drop(&mut self) {
-        self.shared.fetch_add(self.taken, Ordering::AcqRel);
     }
 }
 
@@ -104,6 +91,14 @@ pub enum GuestError {
 }
 
 impl GuestError {
+    /// What the documents of one run may take together was taken by others.
+    pub(crate) const CROWDED: Self = Self::Limit("memory for all documents");
+
+    /// Whether the same call could end well once others have given their memory back.
+    pub(crate) fn is_crowded(self) -> bool {
+        self == Self::CROWDED
+    }
+
     /// An error at loading time, whose text is for the log.
     #[expect(clippy::needless_pass_by_value, reason = "used with `map_err`")]
     pub(super) fn unusable(error: wasmtime::Error) -> Self {
@@ -118,7 +113,7 @@ pub(crate) struct Instance {
     store: Store<State>,
     exports: SecretsResolver,
     set: ResourceAny,
-    budget: Budget,
+    cancelled: Arc<AtomicBool>,
 }
 
 /// What a guest says of documents.
@@ -132,32 +127,31 @@ pub(crate) struct Parsed {
 
 /// A part of a value.
 #[derive(Clone, Debug)]
-pub(crate) enum Slot {
+pub(crate) enum Part {
     /// Text of the document.
     Literal(String),
-    /// The answer with this place.
+    /// The answer to the request of the set with this index.
     Answer(usize),
-    /// The request of the set with this index has no answer.
-    Missing(usize),
 }
 
-/// An item that holds a reference, with where its value comes from.
+/// An item that holds a reference, with what its value is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) component: u32,
     pub(crate) item: usize,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) parts: Vec<Part>,
 }
 
 impl Instance {
-    /// Instantiates the guest anew and lets it parse documents.
+    /// Instantiates the guest anew and lets it parse documents, all within this time.
     pub(crate) fn parse(
         guest: &Guest,
         documents: &[Document],
         budget: &Budget,
+        time: Duration,
     ) -> Result<(Self, Parsed), GuestError> {
         let _call = guest.shared.ticker.during_call();
-        let mut store = new_store(guest, budget);
+        let mut store = new_store(guest, budget, time);
         let parsed = (|| {
             let exports = guest.shared.pre.instantiate(&mut store)?;
             let set = exports.keyref_secrets_resolver().document_set();
@@ -172,14 +166,14 @@ impl Instance {
         })();
         match parsed {
             Ok((exports, set, parsed)) => {
-                let (guest, budget) = (guest.clone(), budget.clone());
+                let (guest, cancelled) = (guest.clone(), Arc::clone(&budget.cancelled));
                 Ok((
                     Self {
                         guest,
                         store,
                         exports,
                         set,
-                        budget,
+                        cancelled,
                     },
                     parsed,
                 ))
@@ -195,37 +189,40 @@ impl Instance {
         &mut self,
         components: &[u32],
         answers: Answers,
+        time: Duration,
     ) -> Result<Vec<Placed>, GuestError> {
         let guest = self.guest.clone();
         let _call = guest.shared.ticker.during_call();
         self.store.data_mut().answers = answers;
-        set_deadline(&mut self.store, &self.budget);
+        set_deadline(&mut self.store, &self.cancelled, time);
         let set = self.exports.keyref_secrets_resolver().document_set();
         let outcome = set
             .call_resolve(&mut self.store, self.set, components)
             .map_err(|error| classify(&error, &self.store))?;
         let answers = &self.store.data().answers;
-        let mut slots = Vec::with_capacity(outcome.answers.len());
+        let mut requests = Vec::with_capacity(outcome.answers.len());
         for answer in &outcome.answers {
-            slots.push(match &answer.secret {
-                Ok(handle) => Slot::Answer(answers.place(handle).ok_or(GuestError::Failed)?),
-                Err(_) => Slot::Missing(answer.request as usize),
+            requests.push(match &answer.secret {
+                Ok(handle) => answers.place(handle).ok_or(GuestError::Failed)?,
+                Err(_) => answer.request as usize,
             });
         }
+        let part = |part| match part {
+            WitPart::Literal(text) => Ok(Part::Literal(text)),
+            // Guest-controlled: an index that does not exist is a guest gone wrong.
+            WitPart::Secret(index) => {
+                let request = requests.get(index as usize).copied();
+                request.map(Part::Answer).ok_or(GuestError::Failed)
+            }
+        };
         let mut placed = Vec::new();
         for component in outcome.components {
             for item in component.items {
-                let parts = item.parts.into_iter().map(|part| match part {
-                    Part::Literal(text) => Ok(Slot::Literal(text)),
-                    // Guest-controlled: an index that does not exist is a guest gone wrong.
-                    Part::Secret(index) => {
-                        slots.get(index as usize).cloned().ok_or(GuestError::Failed)
-                    }
-                });
+                let parts = item.parts.into_iter().map(part);
                 placed.push(Placed {
                     component: component.component,
                     item: item.item as usize,
-                    slots: parts.collect::<Result<_, _>>()?,
+                    parts: parts.collect::<Result<_, _>>()?,
                 });
             }
         }
@@ -233,14 +230,13 @@ impl Instance {
     }
 }
 
-fn new_store(guest: &Guest, budget: &Budget) -> Store<State> {
+fn new_store(guest: &Guest, budget: &Budget, time: Duration) -> Store<State> {
     let state = State {
         answers: Answers::default(),
         limiter: Limiter {
             memory: budget.memory,
-            shared: Arc::clone(&budget.shared_memory),
-            taken: 0,
-            refused: false,
+            held: budget.nothing_held(),
+            refused: None,
         },
         #[cfg(feature = "guest")]
         wasi: (
@@ -250,16 +246,17 @@ fn new_store(guest: &Guest, budget: &Budget) -> Store<State> {
     };
     let mut store = Store::new(&guest.shared.engine, state);
     store.limiter(|state| &mut state.limiter);
-    // What a guest may hand over in one call is bounded as its memory is.
-    store.set_hostcall_fuel(budget.memory);
-    set_deadline(&mut store, budget);
+    // What a guest says in one call may take half of what its memory may: an honest one has it
+    // twice at that time.
+    store.set_hostcall_fuel(budget.memory / 2);
+    set_deadline(&mut store, &budget.cancelled, time);
     store
 }
 
 /// Ends the call after its time, or at the next tick once nobody wants its answer.
-fn set_deadline(store: &mut Store<State>, budget: &Budget) {
-    let mut ticks = budget.time.as_millis().div_ceil(TICK.as_millis()).max(1);
-    let cancelled = Arc::clone(&budget.cancelled);
+fn set_deadline(store: &mut Store<State>, cancelled: &Arc<AtomicBool>, time: Duration) {
+    let mut ticks = time.as_millis().div_ceil(TICK.as_millis()).max(1);
+    let cancelled = Arc::clone(cancelled);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         ticks = ticks.saturating_sub(1);
@@ -285,8 +282,8 @@ fn classify(error: &wasmtime::Error, store: &Store<State>) -> GuestError {
     if error.is::<TooManyHandles>() {
         return GuestError::Limit("handles");
     }
-    if store.data().limiter.refused {
-        return GuestError::Limit("memory");
+    if let Some(refused) = store.data().limiter.refused {
+        return refused;
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => GuestError::Limit("time"),
@@ -294,6 +291,14 @@ fn classify(error: &wasmtime::Error, store: &Store<State>) -> GuestError {
         Some(trap) => {
             tracing::error!(%trap, "the guest trapped");
             GuestError::Failed
+        }
+        // wasmtime has no type for this.
+        None if error
+            .root_cause()
+            .to_string()
+            .contains("fuel allocated for hostcalls") =>
+        {
+            GuestError::Limit("the size of an answer")
         }
         None => {
             tracing::error!("the guest's answer is not valid");

@@ -4,29 +4,28 @@
 //! wasmtime themselves; everybody else uses [`Resolver`](crate::Resolver).
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use self::bindings::SecretsResolverPre;
 use self::instance::State;
 use self::ticker::Ticker;
-use crate::limits::Limits;
 
 pub(crate) mod bindings;
+mod budget;
 mod config;
 mod import;
 mod instance;
 mod ticker;
 
-pub(crate) use self::config::INSTANCES;
+pub(crate) use self::budget::{Budget, Held};
 pub(crate) use self::import::requested;
 pub use self::import::{Answers, Handle, add_to_linker};
 pub use self::instance::GuestError;
-pub(crate) use self::instance::{Instance, Placed, Slot};
+pub(crate) use self::instance::{Instance, Part, Placed};
 
 /// The embedded guest, compiled by the build script for this version of wasmtime and this target.
 const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyref_guest.cwasm"));
@@ -41,7 +40,14 @@ struct Shared {
     engine: Engine,
     pre: SecretsResolverPre<State>,
     ticker: Ticker,
+    /// One permit for each instance that can live at a time, but for one.
+    instances: Arc<Semaphore>,
+    /// That one, for those who cannot wait on a permit.
+    last_instance: Mutex<()>,
 }
+
+/// The most instances that one run may have.
+const MOST_OF_A_RUN: u32 = config::INSTANCES / 2;
 
 impl Guest {
     /// The guest that is part of this crate.
@@ -92,38 +98,39 @@ impl Guest {
                 engine,
                 pre,
                 ticker,
+                instances: Arc::new(Semaphore::new(config::INSTANCES as usize - 1)),
+                last_instance: Mutex::default(),
             }),
         })
     }
+
+    /// Takes as many instances as a run over this many batches needs, all at once, so that two runs
+    /// cannot wait for each other. What it returns gives them back.
+    pub(crate) async fn instances(&self, batches: usize) -> Instances {
+        let count = u32::try_from(batches).unwrap_or(MOST_OF_A_RUN);
+        let count = count.min(MOST_OF_A_RUN);
+        let permits = Arc::clone(&self.shared.instances).acquire_many_owned(count);
+        Instances {
+            count: count as usize,
+            _permits: permits.await.ok(),
+        }
+    }
+
+    /// Takes the one instance that is kept for those who cannot wait on a permit.
+    pub(crate) fn last_instance(&self) -> MutexGuard<'_, ()> {
+        let last = self.shared.last_instance.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to this many instances.
+pub(crate) struct Instances {
+    pub(crate) count: usize,
+    _permits: Option<OwnedSemaphorePermit>,
 }
 
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guest").finish_non_exhaustive()
-    }
-}
-
-/// What a call may use up.
-#[derive(Clone, Debug)]
-pub(crate) struct Budget {
-    /// Linear memory of one instance, in bytes.
-    pub(crate) memory: usize,
-    /// Linear memory that all instances of one run may still take, in bytes.
-    pub(crate) shared_memory: Arc<AtomicUsize>,
-    /// How long one call may take.
-    pub(crate) time: Duration,
-    /// Set when the answer is no longer wanted.
-    pub(crate) cancelled: Arc<AtomicBool>,
-}
-
-impl Budget {
-    /// What one call may use up.
-    pub(crate) fn of(limits: &Limits) -> Self {
-        Self {
-            memory: limits.memory.min(config::MEMORY),
-            shared_memory: Arc::new(AtomicUsize::new(limits.total_memory)),
-            time: limits.time,
-            cancelled: Arc::default(),
-        }
     }
 }

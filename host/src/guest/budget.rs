@@ -1,0 +1,142 @@
+//! What the calls of one run may use up together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::config;
+use crate::limits::Limits;
+
+/// As long as the caller's executor may be held: one or two ticks of the epoch.
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// What the calls of one run may use up together.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    /// Linear memory of one instance, in bytes.
+    pub(super) memory: usize,
+    /// Memory that this run may still take, in bytes: that of its instances, and of what they said.
+    pub(super) left: Arc<AtomicUsize>,
+    total_memory: usize,
+    /// How long one call may take.
+    time: Duration,
+    /// Microseconds that went into calls which failed.
+    wasted: Arc<AtomicU64>,
+    /// How many instances may still be kept from parsing to placing.
+    keep: Arc<AtomicUsize>,
+    /// How many threads may work at a time.
+    pub(crate) workers: usize,
+    /// Set when the answer is no longer wanted.
+    pub(crate) cancelled: Arc<AtomicBool>,
+}
+
+impl Budget {
+    /// For a run over this many batches with this many instances.
+    pub(crate) fn new(limits: &Limits, batches: usize, instances: usize) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let workers = cores.min(instances).max(1);
+        let keep = if batches > instances {
+            instances.saturating_sub(workers)
+        } else {
+            instances
+        };
+        Self {
+            memory: limits.memory.min(config::MEMORY),
+            left: Arc::new(AtomicUsize::new(limits.total_memory)),
+            total_memory: limits.total_memory,
+            time: limits.time,
+            wasted: Arc::default(),
+            keep: Arc::new(AtomicUsize::new(keep)),
+            workers,
+            cancelled: Arc::default(),
+        }
+    }
+
+    /// The same for a call that may take but a moment, and whose failure is not the last word.
+    pub(crate) fn brief(&self) -> Self {
+        Self {
+            time: self.time.min(MOMENT),
+            wasted: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// How long a call over this many bytes may take; nothing once failing calls have used up what
+    /// a run may waste.
+    ///
+    /// A call that fails is repeated with fewer documents, so those at fault could cost their
+    /// number times the limit. Once they have wasted more than one call may take, each gets what
+    /// an honest one needs ten times over.
+    pub(crate) fn allowance(&self, bytes: usize) -> Option<Duration> {
+        let wasted = Duration::from_micros(self.wasted.load(Ordering::Relaxed));
+        let enough = self.time + self.time / 2;
+        let fair = Duration::from_millis(20) + Duration::from_micros(bytes as u64 / 4);
+        if wasted > enough * 2 {
+            return None;
+        }
+        Some(self.time.min(enough.saturating_sub(wasted).max(fair)))
+    }
+
+    /// Counts the time of a call that failed.
+    pub(crate) fn waste(&self, elapsed: Duration) {
+        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.wasted.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Whether one more instance may be kept from parsing to placing; counts it where it may.
+    pub(crate) fn keeps_instance(&self) -> bool {
+        // What is left must do for those that are at work.
+        let roomy = self.left.load(Ordering::Acquire) > self.total_memory / 4;
+        let one_less = |keep: usize| keep.checked_sub(1);
+        roomy
+            && self
+                .keep
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
+                .is_ok()
+    }
+
+    /// Counts memory of the host that goes to what a guest said.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<Held, super::GuestError> {
+        let mut held = self.nothing_held();
+        if held.take(bytes) {
+            Ok(held)
+        } else {
+            Err(super::GuestError::CROWDED)
+        }
+    }
+
+    /// Nothing held yet.
+    pub(super) fn nothing_held(&self) -> Held {
+        Held {
+            bytes: 0,
+            left: Arc::clone(&self.left),
+        }
+    }
+}
+
+/// Memory of a run's budget, given back when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    bytes: usize,
+    left: Arc<AtomicUsize>,
+}
+
+impl Held {
+    /// Takes more; says whether there was as much.
+    pub(super) fn take(&mut self, more: usize) -> bool {
+        let take = |left: usize| left.checked_sub(more);
+        let taken = self
+            .left
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+            .is_ok();
+        self.bytes += if taken { more } else { 0 };
+        taken
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.left.fetch_add(self.bytes, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,39 @@
+//! What inspecting comes to.
+
+use crate::component::{Component, Origin};
+use crate::error::SecretError;
+use crate::problem::Problem;
+
+/// What documents hold, and what they would be allowed; nothing is fetched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The components that would be loaded, each with its references.
+    pub components: Vec<InspectedComponent>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// The names of the stores that references could name.
+    pub stores: Vec<String>,
+}
+
+/// A component and its references.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct InspectedComponent {
+    /// The component.
+    pub component: Component,
+    /// Its references, in the order of its items.
+    pub references: Vec<InspectedReference>,
+}
+
+/// A reference, and whether policy lets it through.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct InspectedReference {
+    /// The index of the item that holds it.
+    pub item: usize,
+    /// What it refers to.
+    pub origin: Origin,
+    /// Why it would be refused before any store is asked.
+    pub refusal: Option<SecretError>,
+}

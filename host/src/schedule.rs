@@ -1,0 +1,179 @@
+//! Where batches are worked on: at once where that takes a moment, else on threads of their own,
+//! and one after the other where memory is short.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::batch::{Batch, Texts};
+use crate::guest::{Answers, Budget, Guest};
+use crate::placement::Placement;
+
+/// Up to this much text takes about a millisecond, so it is worked on by the caller's thread, for
+/// as long as a moment lasts.
+const INLINE_BYTES: usize = 16 << 10;
+
+/// Parses texts, each list of them in an instance of its own. Where the guest fails, each text of
+/// the list is tried alone, so that only the one at fault is lost.
+pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget) -> Vec<Batch> {
+    if let [only] = texts.as_slice()
+        && only.bytes() <= INLINE_BYTES
+        && let Some(only) = texts.pop()
+    {
+        match Batch::parse(guest, only, &budget.brief()) {
+            Ok(batch) => return vec![batch],
+            Err((only, _)) => texts.push(only),
+        }
+    }
+    let (shared, own) = (guest.clone(), budget.clone());
+    let work = move |texts| Batch::parse_or_each(&shared, texts, &own);
+    let parsed = on_threads(texts, budget.workers, budget, work).await;
+    let mut parsed: Vec<_> = parsed.into_iter().flatten().collect();
+    if parsed.iter().all(Result::is_ok) {
+        return parsed.into_iter().filter_map(Result::ok).collect();
+    }
+    // Those that found no memory have all of it now, one after the other.
+    for batch in parsed.iter_mut().flatten() {
+        batch.release();
+    }
+    let (shared, own) = (guest.clone(), budget.clone());
+    let again = move |parsed| match parsed {
+        Ok(batch) => batch,
+        Err(texts) => Batch::parse_or_refuse(&shared, texts, &own),
+    };
+    on_threads(parsed, 1, budget, again).await
+}
+
+/// A batch to place answers in.
+pub(crate) struct Placing {
+    pub(crate) batch: Batch,
+    /// The indices of its components that are meant.
+    pub(crate) indices: Vec<u32>,
+    pub(crate) answers: Answers,
+    /// Whether more is to be placed later, so that its instance is kept.
+    pub(crate) more: bool,
+}
+
+impl Placing {
+    fn place(mut self, guest: &Guest, budget: &Budget) -> (Self, Placement) {
+        let placement = self
+            .batch
+            .place(guest, &self.indices, &self.answers, budget);
+        if !self.more {
+            self.batch.release();
+        }
+        (self, placement)
+    }
+}
+
+/// Lets the guest place answers.
+pub(crate) async fn place(
+    guest: &Guest,
+    mut work: Vec<Placing>,
+    budget: &Budget,
+) -> Vec<(Batch, Placement)> {
+    if let [only] = work.as_mut_slice()
+        && only.batch.bytes() <= INLINE_BYTES
+        && let Ok(placed) = only
+            .batch
+            .attempt(guest, &only.indices, &only.answers, &budget.brief())
+        && let Some(only) = work.pop()
+    {
+        return vec![(only.batch, Placement::of(placed))];
+    }
+    let (shared, own) = (guest.clone(), budget.clone());
+    let first = move |work: Placing| work.place(&shared, &own);
+    let placed = on_threads(work, budget.workers, budget, first).await;
+    let crowded = |(_, placement): &(Placing, Placement)| placement.crowded();
+    if !placed.iter().any(crowded) {
+        return placed
+            .into_iter()
+            .map(|(work, placement)| (work.batch, placement))
+            .collect();
+    }
+    let (shared, own) = (guest.clone(), budget.clone());
+    let again = move |(work, placement): (Placing, Placement)| {
+        if placement.crowded() {
+            work.place(&shared, &own)
+        } else {
+            (work, placement)
+        }
+    };
+    let placed = on_threads(placed, 1, budget, again).await;
+    placed
+        .into_iter()
+        .map(|(work, placement)| (work.batch, placement))
+        .collect()
+}
+
+/// Does work on each item on this many threads, so that the caller's executor goes on meanwhile.
+/// Dropping the future ends it.
+async fn on_threads<T: Send + 'static, R: Send + 'static>(
+    items: Vec<T>,
+    threads: usize,
+    budget: &Budget,
+    work: impl Fn(T) -> R + Send + Sync + 'static,
+) -> Vec<R> {
+    let count = items.len();
+    let queue: VecDeque<_> = items.into_iter().enumerate().collect();
+    let shared = Arc::new((Mutex::new(queue), work));
+    let mut cancel = CancelOnDrop {
+        flag: Arc::clone(&budget.cancelled),
+        armed: true,
+    };
+    let mut results: Vec<(usize, R)> = Vec::with_capacity(count);
+    let mut waiting = Vec::with_capacity(threads);
+    for _ in 0..threads.min(count) {
+        let (sender, receiver) = oneshot::channel();
+        let shared = Arc::clone(&shared);
+        let spawned = thread::Builder::new()
+            .name("keyref-guest".to_owned())
+            .spawn(move || {
+                // Whoever waits may be gone by now.
+                drop(sender.send(drain(&shared.0, &shared.1)));
+            });
+        if spawned.is_ok() {
+            waiting.push(receiver);
+        }
+    }
+    if waiting.is_empty() {
+        results.extend(drain(&shared.0, &shared.1));
+    }
+    for receiver in waiting {
+        results.extend(receiver.await.unwrap_or_default());
+    }
+    cancel.armed = false;
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn drain<T, R>(queue: &Mutex<VecDeque<(usize, T)>>, work: &impl Fn(T) -> R) -> Vec<(usize, R)> {
+    let mut results = Vec::new();
+    loop {
+        let next = queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        match next {
+            Some((index, item)) => results.push((index, work(item))),
+            None => return results,
+        }
+    }
+}
+
+/// Tells running guests that nobody waits for them any more.
+struct CancelOnDrop {
+    flag: Arc<AtomicBool>,
+    armed: bool,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if self.armed {
+            self.flag.store(true, Ordering::Release);
+        }
+    }
+}
