@@ -108,7 +108,7 @@ fn compare(oracle: &PathBuf, document: &[u8], answer: &Value, tally: &mut Tally)
     }
     tally.differ += 1;
     tally.accepted_differ += usize::from(accepted);
-    let class = class(document, answer);
+    let class = class(document, answer, refusal.as_ref());
     *tally.classes.entry(class).or_default() += 1;
     if tally.examples.len() < 12 {
         let text = String::from_utf8_lossy(document);
@@ -119,7 +119,7 @@ fn compare(oracle: &PathBuf, document: &[u8], answer: &Value, tally: &mut Tally)
 }
 
 /// The classes that `docs/differences.md` names.
-fn class(document: &[u8], answer: &Value) -> &'static str {
+fn class(document: &[u8], answer: &Value, refusal: Option<&Value>) -> &'static str {
     let text = String::from_utf8_lossy(document);
     let flow_colon = [":,", ":]", ":}", ":[", ":{", ":?"]
         .iter()
@@ -128,8 +128,10 @@ fn class(document: &[u8], answer: &Value) -> &'static str {
         "byte order mark within the text"
     } else if flow_colon && answer["outcome"] != "error" {
         "colon before an indicator in a flow collection"
-    } else if answer["outcome"] == "component" && text.contains("!!binary") {
-        "bytes that are not UTF-8"
+    } else if answer.to_string().contains("\\\\ufffd") && text.contains("!!binary") {
+        "bytes that are not UTF-8 as a key"
+    } else if refusal.is_some_and(|text| text == "a mapping or a sequence cannot be a key") {
+        "collection as the first key of a document"
     } else if tags(&text).any(|tag| tag.contains('?')) {
         "question mark in a tag of a flow collection"
     } else {

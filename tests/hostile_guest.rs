@@ -495,12 +495,27 @@ fn a_loop_does_not_hold_the_callers_thread() {
 }
 
 #[test]
-fn endless_requests_end_at_the_limit_on_handles() {
+fn documents_that_all_loop_end_together() {
+    let resolver = builder().build().unwrap();
+    let documents = (0..2_000).map(|index| Document::new(format!("{index}"), "#loop"));
+    let begin = Instant::now();
+    let resolution = resolve(&resolver, documents.collect());
+    let elapsed = begin.elapsed();
+    println!("2000 documents that loop take {elapsed:?}");
+    assert_eq!(resolution.problems.len(), 2_000);
+    assert!(elapsed < Duration::from_secs(4), "{elapsed:?}");
+}
+
+#[test]
+fn endless_requests_end_at_a_limit() {
     for misbehaviour in ["endless-get-many", "huge-get-many"] {
-        let problem = refusal(misbehaviour);
+        let mut limits = Limits::default();
+        limits.handles = 10_000;
+        let problem = refusal_with(builder().limits(limits), misbehaviour);
         assert_eq!(problem.class, Class::DocumentLimit, "{misbehaviour}");
+        let limits = ["handles", "the size of an answer"];
         assert!(
-            problem.message.contains("handles"),
+            limits.iter().any(|limit| problem.message.contains(limit)),
             "{misbehaviour}: {}",
             problem.message
         );
