@@ -27,7 +27,7 @@ impl Kind {
 }
 
 /// Where in its resource an item stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum ItemPlace {
     /// `spec.metadata[]` of a Component.

@@ -80,7 +80,7 @@ pub(crate) fn finish(
                     position: item.position.clone(),
                 };
                 // The last of one name counts.
-                match by_name.entry(item.name.as_str()) {
+                match by_name.entry((item.place, item.name.as_str())) {
                     Entry::Vacant(entry) => {
                         entry.insert(properties.len());
                         properties.push(property);

@@ -239,6 +239,20 @@ impl Resolver {
             .await
     }
 
+    /// Reads one key of a secret of a store, after policy has been asked.
+    pub async fn value(
+        &self,
+        store: &str,
+        request: SecretRequest,
+        key: &str,
+        context: &Context,
+    ) -> Result<SecretValue, SecretError> {
+        let secrets = &self.inner.secrets;
+        secrets
+            .key(store, request, key, context, &Run::default())
+            .await
+    }
+
     /// Reads all secrets of a store that policy allows.
     pub async fn bulk(
         &self,

@@ -194,13 +194,24 @@ impl Secrets {
                     namespace: namespace.clone(),
                     options: options.clone(),
                 };
-                let found = self.get(store, request, context, run).await?;
-                found
-                    .get(key)
-                    .cloned()
-                    .ok_or_else(|| absent_key(secret, key, &found))
+                self.key(store, request, key, context, run).await
             }
         }
+    }
+
+    /// Reads one key of a secret.
+    pub(crate) async fn key(
+        &self,
+        store: &str,
+        request: SecretRequest,
+        key: &str,
+        context: &Context,
+        run: &Run,
+    ) -> Result<SecretValue, SecretError> {
+        let secret = request.name.clone();
+        let found = self.get(store, request, context, run).await?;
+        let value = found.get(key).cloned();
+        value.ok_or_else(|| absent_key(&secret, key, &found))
     }
 
     /// Reads a secret.

@@ -7,34 +7,29 @@ use keyref::stores::BulkRequest;
 use zeroize::Zeroizing;
 
 use super::arguments::{BulkArguments, Format, Global};
-use super::{Status, diagnostics, json, output, session};
+use super::{Status, json, output, reading};
 
 pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<Status> {
-    let Ok(mut session) = session::open(global, &arguments.resources)? else {
+    let Ok(reading) = reading::open(global, &arguments.resources).await? else {
         return Ok(Status::Fault);
     };
-    let documents = std::mem::take(&mut session.documents);
-    let (resolver, problems) = session
+    let request = BulkRequest::default();
+    let work = reading
         .resolver
-        .with_stores_of(documents, &session.context)
-        .await;
-    let work = resolver.bulk(&arguments.name, BulkRequest::default(), &session.context);
-    let secrets = match session::wait(global, "reading", work).await {
+        .bulk(&arguments.name, request, &reading.context);
+    let secrets = match reading.wait(global, work).await {
         Ok(secrets) => secrets,
-        Err(error) => {
-            diagnostics::print(&problems, &session.sources, global);
-            diagnostics::print_secret_error(&error, global);
-            return Ok(session::status_of(error.class));
-        }
+        Err(status) => return Ok(status),
     };
     let mut shapes = BTreeMap::new();
     for (name, secret) in &secrets {
-        let keys = json::secret(secret).map_err(|key| {
-            anyhow::anyhow!(
-                "the value of key `{key}` of `{name}` is not text: get it alone, which prints bytes"
-            )
-        })?;
-        shapes.insert(name.as_str(), keys);
+        match json::secret(secret) {
+            Ok(keys) => shapes.insert(name.as_str(), keys),
+            Err(key) => {
+                let message = format!("the value of key `{key}` of `{name}` is not text");
+                return Ok(reading::not_text(message, global));
+            }
+        };
     }
     match arguments.format {
         Format::Json => output::json(&shapes)?,

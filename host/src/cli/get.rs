@@ -1,44 +1,40 @@
 //! `keyref get`: one secret, which is what was asked for.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use keyref::stores::SecretRequest;
-use keyref::suggest;
 use zeroize::Zeroizing;
 
 use super::arguments::{Format, GetArguments, Global};
-use super::{Status, diagnostics, json, output, session};
+use super::{Status, json, output, reading};
 
 pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Status> {
-    let Ok(mut session) = session::open(global, &arguments.resources)? else {
+    let Ok(reading) = reading::open(global, &arguments.resources).await? else {
         return Ok(Status::Fault);
     };
-    let documents = std::mem::take(&mut session.documents);
-    let (resolver, problems) = session
-        .resolver
-        .with_stores_of(documents, &session.context)
-        .await;
+    let (resolver, context) = (&reading.resolver, &reading.context);
     let request = SecretRequest::new(&arguments.secret);
-    let work = resolver.get(&arguments.name, request, &session.context);
-    let secret = match session::wait(global, "reading", work).await {
-        Ok(secret) => secret,
-        Err(error) => {
-            diagnostics::print(&problems, &session.sources, global);
-            diagnostics::print_secret_error(&error, global);
-            return Ok(session::status_of(error.class));
-        }
-    };
     if let Some(key) = &arguments.key {
-        let Some(value) = secret.get(key) else {
-            let hint = suggest::among("keys", key, secret.keys());
-            bail!("secret `{}` has no key `{key}`; {hint}", arguments.secret);
+        let work = resolver.value(&arguments.name, request, key, context);
+        let value = match reading.wait(global, work).await {
+            Ok(value) => value,
+            Err(status) => return Ok(status),
         };
         // Revealed because it was asked for by name; bytes as they are, without a line break.
         output::data(value.reveal())?;
         return Ok(Status::Done);
     }
-    let keys = json::secret(&secret).map_err(|key| {
-        anyhow::anyhow!("the value of key `{key}` is not text: name the key to get its bytes")
-    })?;
+    let work = resolver.get(&arguments.name, request, context);
+    let secret = match reading.wait(global, work).await {
+        Ok(secret) => secret,
+        Err(status) => return Ok(status),
+    };
+    let keys = match json::secret(&secret) {
+        Ok(keys) => keys,
+        Err(key) => {
+            let message = format!("the value of key `{key}` is not text");
+            return Ok(reading::not_text(message, global));
+        }
+    };
     match arguments.format {
         Format::Json => output::json(&keys)?,
         Format::Yaml => output::yaml(&keys)?,

@@ -19,6 +19,7 @@ mod inspect;
 mod json;
 mod mask;
 mod output;
+mod reading;
 mod resolve;
 mod sarif;
 mod session;

@@ -30,6 +30,13 @@ pub(crate) use self::instance::{Instance, Part, Placed};
 /// The embedded guest, compiled by the build script for this version of wasmtime and this target.
 const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyref_guest.cwasm"));
 
+/// The guest that is part of this crate, as a component: for those who run wasmtime themselves, or
+/// another runtime.
+pub const COMPONENT: &[u8] = include_bytes!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/guest/keyref_guest.wasm"
+));
+
 /// A guest that is ready to be instantiated. Cheap to clone.
 #[derive(Clone)]
 pub struct Guest {

@@ -124,6 +124,8 @@ pub struct Grants {
     any_folder: bool,
     hosts: BTreeSet<String>,
     any_host: bool,
+    namespaces: BTreeSet<String>,
+    any_namespace: bool,
 }
 
 impl Grants {
@@ -132,12 +134,13 @@ impl Grants {
         Self::default()
     }
 
-    /// Grants every kind, folder and host: for documents that an operator trusts as much as a
+    /// Grants every kind, folder, host and namespace: for documents that an operator trusts as much as a
     /// command line.
     pub fn all() -> Self {
         let mut grants = Self {
             any_folder: true,
             any_host: true,
+            any_namespace: true,
             ..Self::default()
         };
         grants.kinds.extend(
@@ -169,6 +172,13 @@ impl Grants {
         self
     }
 
+    /// Grants a namespace, which a store may then take for its own.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespaces.insert(namespace.to_owned());
+        self
+    }
+
     /// Whether a kind is granted.
     pub fn allows_kind(&self, kind: &str) -> bool {
         self.kinds.contains(&kind.to_lowercase())
@@ -177,6 +187,11 @@ impl Grants {
     /// Whether a host is granted.
     pub fn allows_host(&self, host: &str) -> bool {
         self.any_host || self.hosts.contains(&host.to_lowercase())
+    }
+
+    /// Whether a namespace is granted.
+    pub fn allows_namespace(&self, namespace: &str) -> bool {
+        self.any_namespace || self.namespaces.contains(namespace)
     }
 
     /// The real path, where it is below a granted folder once links are followed.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use self::api::{Answer, Api};
 use self::question::Question;
 use crate::context::Context;
+use crate::error::Class;
 use crate::secret::Secret;
 use crate::stores::{
     BulkRequest, Registration, SecretRequest, SecretStore, StoreConfig, StoreError,
@@ -95,6 +96,18 @@ impl Kubernetes {
             return Err(StoreError::misconfigured(
                 "`defaultNamespace` is not a namespace's name",
             ));
+        }
+        if let (Some(name), Some(grants)) = (default_namespace, config.grants()) {
+            let own = config.namespace.as_deref() == Some(name);
+            if !own && !grants.allows_namespace(name) {
+                return Err(StoreError::new(
+                    Class::PolicyDenied,
+                    "documents may not take this `defaultNamespace`",
+                )
+                .with_hint(
+                    "grant the namespace with `Grants::namespace`, or give the store itself",
+                ));
+            }
         }
         Ok(Self {
             name: config.name.clone(),

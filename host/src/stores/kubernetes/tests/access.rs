@@ -96,6 +96,23 @@ fn a_document_reads_only_kubeconfigs_that_it_was_granted() {
 }
 
 #[test]
+fn a_document_takes_only_a_namespace_that_it_was_granted() {
+    let open = |grants: Grants, own: Option<&str>| {
+        let mut settings = granted(settings(), grants);
+        settings.namespace = own.map(str::to_owned);
+        Kubernetes::from_config(&settings).map(drop)
+    };
+    let class = |opened: Result<(), StoreError>| opened.map_err(|error| error.class);
+    assert_eq!(class(open(Grants::none(), None)), Err(Class::PolicyDenied));
+    let other = Grants::none().namespace("other");
+    assert_eq!(class(open(other, Some("own"))), Err(Class::PolicyDenied));
+    assert_eq!(class(open(Grants::none(), Some("prod"))), Ok(()));
+    assert_eq!(class(open(Grants::none().namespace("prod"), None)), Ok(()));
+    assert_eq!(class(open(Grants::all(), None)), Ok(()));
+    assert!(Kubernetes::from_config(&settings()).is_ok());
+}
+
+#[test]
 fn a_document_reaches_only_hosts_that_it_was_granted() {
     let folder = Folder::new();
     let host = "the kubeconfig leads to a host that documents may not reach";

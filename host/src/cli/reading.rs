@@ -1,0 +1,70 @@
+//! Reading from a store by its name, which `get` and `bulk` share.
+
+use anyhow::Result;
+use keyref::error::SecretError;
+use keyref::problem::Problem;
+use keyref::{Context, Resolver};
+
+use super::Status;
+use super::arguments::Global;
+use super::diagnostics::{self, Sources};
+use super::session::{self, Refused};
+
+/// The stores of a command, opened, and what was wrong with their documents.
+pub(super) struct Reading {
+    pub(super) resolver: Resolver,
+    pub(super) context: Context,
+    problems: Vec<Problem>,
+    sources: Sources,
+}
+
+/// Opens the stores that the resources declare.
+pub(super) async fn open(
+    global: &Global,
+    resources: &[String],
+) -> Result<std::result::Result<Reading, Refused>> {
+    let Ok(session) = session::open(global, resources)? else {
+        return Ok(Err(Refused));
+    };
+    let opening = session
+        .resolver
+        .with_stores_of(session.documents, &session.context);
+    let (resolver, problems) = opening.await;
+    Ok(Ok(Reading {
+        resolver,
+        context: session.context,
+        problems,
+        sources: session.sources,
+    }))
+}
+
+impl Reading {
+    /// Waits for what was asked for. Where it fails, what was wrong with the documents may be why.
+    pub(super) async fn wait<T>(
+        &self,
+        global: &Global,
+        work: impl Future<Output = std::result::Result<T, SecretError>>,
+    ) -> std::result::Result<T, Status> {
+        session::wait(global, "reading", work)
+            .await
+            .map_err(|error| {
+                diagnostics::print(&self.problems, &self.sources, global);
+                fail(&error, global)
+            })
+    }
+}
+
+/// Prints a failure, and says how the command ends.
+pub(super) fn fail(error: &SecretError, global: &Global) -> Status {
+    diagnostics::print_secret_error(error, global);
+    session::status_of(error.class)
+}
+
+/// The failure to print bytes as text.
+pub(super) fn not_text(message: String, global: &Global) -> Status {
+    let error = SecretError::new(keyref::error::Class::ValueNotText, message);
+    fail(
+        &error.with_hint("get this key alone, which prints its bytes"),
+        global,
+    )
+}
