@@ -87,6 +87,7 @@ fn resolve(documents: &[Document], resolver: &Resolver, memories: &Memories) -> 
     let mut config = Config::new();
     config
         .with_host_memory(Arc::new(memories.clone()))
+        .memory_init_cow(false)
         .memory_reservation(0)
         .memory_reservation_for_growth(0)
         .memory_guard_size(0)
@@ -195,7 +196,14 @@ fn no_value_is_in_the_guests_memory_after_the_tutorial() {
     let values = resolve(&documents, &resolver, &memories);
     assert!(values.len() >= 4, "{}", values.len());
     assert!(memories.hold(b"kafka-credentials"));
-    for value in values {
+    // The database is called as its user is, so the guest sees that word in a manifest.
+    let in_plain = |value: &str| {
+        let mut texts = documents.iter().map(|document| &document.text);
+        texts.any(|text| String::from_utf8_lossy(text).contains(value))
+    };
+    let (plain, hidden): (Vec<_>, Vec<_>) = values.iter().partition(|value| in_plain(value));
+    assert_eq!(plain, ["tasks"]);
+    for value in hidden {
         assert!(!memories.hold(value.as_bytes()), "a value of the tutorial");
     }
 }

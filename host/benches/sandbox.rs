@@ -193,7 +193,7 @@ impl Sandbox {
             store: "kubernetes-secrets".to_owned(),
             secret: "kafka-credentials".to_owned(),
             key: key.to_owned(),
-            namespace: String::new(),
+            namespace: "default".to_owned(),
             options: Vec::new(),
         };
         let requests = ["username", "password"].map(key).to_vec();
