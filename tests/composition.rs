@@ -139,9 +139,17 @@ fn the_composed_component_resolves_what_its_reveal_reads() {
     let mut running = Running::start(&engine, &component);
     let documents = Val::List(vec![manifest("kafka-pubsub.yaml")]);
     let [set] = running.call(RESOLVER, "[constructor]document-set", &[documents]);
-    let [problems] = running.call(RESOLVER, "[method]document-set.problems", &[set.clone()]);
+    let [problems] = running.call(
+        RESOLVER,
+        "[method]document-set.problems",
+        std::slice::from_ref(&set),
+    );
     assert!(list(&problems).is_empty(), "{problems:?}");
-    let [found] = running.call(RESOLVER, "[method]document-set.components", &[set.clone()]);
+    let [found] = running.call(
+        RESOLVER,
+        "[method]document-set.components",
+        std::slice::from_ref(&set),
+    );
     let items = list(field(&list(&found)[0], "items"));
     let all = Val::List(vec![Val::U32(0)]);
     let [outcome] = running.call(RESOLVER, "[method]document-set.resolve", &[set, all]);

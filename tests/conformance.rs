@@ -321,9 +321,8 @@ fn resources(case: &Case) -> Vec<String> {
 /// What the record says was done to the folder before.
 fn prepare(case: &Case, work: &Path) {
     #[cfg(unix)]
-    match case.name.as_str() {
-        "symlink_file" => std::os::unix::fs::symlink("z/real.yaml", work.join("l.yaml")).unwrap(),
-        _ => {}
+    if case.name.as_str() == "symlink_file" {
+        std::os::unix::fs::symlink("z/real.yaml", work.join("l.yaml")).unwrap();
     }
 }
 

@@ -5,6 +5,13 @@
 //! which is printed. The oracle is a Go program; where Go is missing the test says so and, with
 //! `KEYREF_REQUIRE_SERVERS=1`, fails.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the figures are what is asked for"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;

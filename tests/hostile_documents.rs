@@ -357,7 +357,7 @@ fn finished(resolver: &Resolver, documents: Vec<Document>) -> Resolution {
     block_on(async {
         let context = Context::new();
         let work = resolver.resolve(documents, &context);
-        tokio::time::timeout(Duration::from_secs(60), work)
+        tokio::time::timeout(Duration::from_mins(1), work)
             .await
             .expect("it ends")
     })

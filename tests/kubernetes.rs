@@ -27,6 +27,10 @@ fn store(namespace: &str) -> String {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a lesson from its first step to its last"
+)]
 fn the_tutorial_resolves_against_a_cluster() {
     let Some(server) = server() else { return };
     let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
@@ -136,6 +140,10 @@ fn the_tutorial_resolves_against_a_cluster() {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "an account from its making to its limits"
+)]
 fn an_account_with_rights_to_one_secret_reads_that_one_alone() {
     let Some(server) = server() else { return };
     let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
@@ -294,7 +302,7 @@ fn a_hundred_references_to_keys_of_one_secret_cost_one_get() {
         resolved["components"][1]["properties"]["p99"], "v99",
         "{resolved}"
     );
-    assert_eq!(own_reads(server) - before, 1.0);
+    assert!((own_reads(server) - before - 1.0).abs() < 0.5);
 }
 
 /// The counter, once no other test moves it.

@@ -17,7 +17,6 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, LinearMemory, MemoryCreator, MemoryType, Store};
 
 mod bindings {
-    #![expect(clippy::pedantic, reason = "generated code")]
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "secrets-resolver",
@@ -29,11 +28,14 @@ use bindings::SecretsResolver;
 use bindings::exports::keyref::secrets::resolver::{Document, DocumentKind, Part};
 use bindings::keyref::secrets::secret_store::{Request as WitRequest, Source};
 
+/// The bytes of one linear memory.
+type Bytes = Arc<Mutex<Vec<u8>>>;
+
 /// Linear memories, all of them, kept after their instances are gone.
 #[derive(Clone, Default)]
-struct Memories(Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>);
+struct Memories(Arc<Mutex<Vec<Bytes>>>);
 
-struct OneMemory(Arc<Mutex<Vec<u8>>>);
+struct OneMemory(Bytes);
 
 // SAFETY: the memory belongs to one instance, and is read only while that does not run.
 unsafe impl LinearMemory for OneMemory {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyref::env::Environment;
 use keyref::policy::{Policy, SecretsScope};
-use keyref::stores::{Grants, Memory, SecretRequest};
+use keyref::stores::{BulkRequest, Grants, Memory, SecretRequest};
 use keyref::{BuildError, Context, Document, Mode, Resolver};
 use keyref_tests::folder;
 use keyref_tests::library::{Counting, block_on, codes, manifest, property, resolve, resolve_with};
@@ -45,7 +45,7 @@ fn bulk_leaves_out_what_is_denied() {
         .policy(Policy::open().with_scope(scope).unwrap())
         .build()
         .unwrap();
-    let all = block_on(resolver.bulk("vault", Default::default(), &Context::new())).unwrap();
+    let all = block_on(resolver.bulk("vault", BulkRequest::default(), &Context::new())).unwrap();
     assert_eq!(all.into_keys().collect::<Vec<_>>(), ["t"]);
 }
 
@@ -163,13 +163,13 @@ fn a_document_names_no_namespace_that_is_not_granted() {
 
         async fn bulk(
             &self,
-            _request: &keyref::stores::BulkRequest,
+            _request: &BulkRequest,
             _context: &Context,
         ) -> Result<
             std::collections::BTreeMap<String, keyref::secret::Secret>,
             keyref::stores::StoreError,
         > {
-            Ok(Default::default())
+            Ok(std::collections::BTreeMap::default())
         }
 
         fn is_namespaced(&self) -> bool {

@@ -81,17 +81,18 @@ fn items() -> impl Strategy<Value = Vec<(String, bool, u8)>> {
 }
 
 fn component(index: usize, items: &[(String, bool, u8)]) -> String {
-    let mut text = format!(
+    let mut text = vec![format!(
         "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: c{index}}}\n\
          spec:\n  type: state.redis\n  version: v1\n  metadata:\n"
-    );
+    )];
     for (name, secret, number) in items {
-        text.push_str(&match secret {
-            true => format!("  - {{name: {name}, secretKeyRef: {{name: s{number}, key: k}}}}\n"),
-            false => format!("  - {{name: {name}, value: {number}}}\n"),
+        text.push(if *secret {
+            format!("  - {{name: {name}, secretKeyRef: {{name: s{number}, key: k}}}}\n")
+        } else {
+            format!("  - {{name: {name}, value: {number}}}\n")
         });
     }
-    text + "auth: {secretStore: vault}\n"
+    text.concat() + "auth: {secretStore: vault}\n"
 }
 
 fn resolver() -> Resolver {
@@ -103,8 +104,11 @@ fn resolver() -> Resolver {
     Resolver::builder().store("vault", store).build().unwrap()
 }
 
+/// What each component came to: its properties, by its name.
+type Properties = BTreeMap<String, Vec<(String, String)>>;
+
 /// What each component came to, and each problem without its place.
-fn outcome(resolution: &Resolution) -> (BTreeMap<String, Vec<(String, String)>>, Vec<String>) {
+fn outcome(resolution: &Resolution) -> (Properties, Vec<String>) {
     let components = resolution.components.iter().map(|resolved| {
         let properties = resolved.properties.iter().map(|property| {
             let value = match &property.value {
@@ -140,7 +144,7 @@ proptest! {
     #[test]
     fn no_input_makes_guest_or_host_panic(texts in vec(soup(), 1..4)) {
         let set = native(&texts);
-        prop_assert_eq!(set.requests().len() >= 1, set.components().iter().any(|component| {
+        prop_assert_eq!(!set.requests().is_empty(), set.components().iter().any(|component| {
             component.items.iter().any(|item| item.request.is_some())
         }));
         let documents = texts.into_iter().map(|text| Document::new("soup.yaml", text));
@@ -161,7 +165,7 @@ proptest! {
         let each = texts.iter().map(|text| Document::new("c.yaml", text.as_bytes())).collect();
         let expected = outcome(&resolve_with(&resolver(), each, &Context::new()));
 
-        let mut shuffled = texts.clone();
+        let mut shuffled = texts;
         for (at, target) in moves.iter().enumerate().take(shuffled.len()) {
             let target = target.index(shuffled.len());
             shuffled.swap(at, target);

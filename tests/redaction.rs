@@ -165,6 +165,7 @@ fn assert_clean(what: &str, output: &Output, data_may_show: bool) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of all commands")]
 fn no_command_shows_a_value_that_it_was_not_asked_for() {
     let files = files();
     let documents = documents();
@@ -290,11 +291,11 @@ fn the_library_shows_no_value_to_a_subscriber_or_in_debug() {
 
 /// Drives the library and prints all that it gives, by `Debug` and `Display`.
 fn library(work: &Path) -> String {
-    let mut debug = String::new();
+    let mut debug = Vec::new();
     for mode in [Mode::Strict, Mode::Dapr] {
         let store = LocalFile::open(work.join("s.json")).unwrap();
         let environment = Environment::of([("CANARY", CANARY)]);
-        debug.push_str(&format!("{store:?} {environment:?}"));
+        debug.push(format!("{store:?} {environment:?}"));
         let resolver = Resolver::builder()
             .store("vault", store)
             .environment(environment)
@@ -311,14 +312,14 @@ fn library(work: &Path) -> String {
         let context = Context::new();
         let resolution = block_on(resolver.resolve(documents, &context));
         for problem in &resolution.problems {
-            debug.push_str(&format!("{problem} {problem:?} {}", problem.hint));
+            debug.push(format!("{problem} {problem:?} {}", problem.hint));
         }
-        debug.push_str(&format!(
+        debug.push(format!(
             "{:?} {:?}",
             resolution.components, resolution.stats
         ));
         let secret = block_on(resolver.get("vault", SecretRequest::new("s"), &context));
-        debug.push_str(&format!("{secret:?} {resolver:?} {context:?}"));
+        debug.push(format!("{secret:?} {resolver:?} {context:?}"));
     }
-    debug
+    debug.concat()
 }

@@ -31,6 +31,10 @@ fn both(item: &str, store: &str) -> (Result<String, Vec<&'static str>>, Option<S
     (strict, property(&dapr, "p"))
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "what a component has, if it has anything"
+)]
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

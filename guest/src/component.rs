@@ -191,12 +191,7 @@ impl Decoder<'_> {
     }
 
     fn items(&mut self, id: Id, place: ItemPlace, items: &mut Vec<Item>) {
-        self.list(
-            id,
-            items,
-            || new_item("", place),
-            |decoder, id, item| decoder.item(id, item),
-        );
+        self.list(id, items, || new_item("", place), Decoder::item);
     }
 
     fn item(&mut self, id: Id, item: &mut Item) {
@@ -331,11 +326,8 @@ impl Decoder<'_> {
             return;
         };
         let digits = source.strip_prefix(['+', '-']).unwrap_or(source);
-        if source != text
-            && digits.len() > 1
-            && digits.starts_with('0')
-            && digits.as_bytes()[1].is_ascii_digit()
-        {
+        let leading_zero = matches!(digits.as_bytes(), [b'0', b'0'..=b'9', ..]);
+        if source != text && leading_zero {
             self.warnings.push(warning(
                 self.document,
                 self.position(id),

@@ -32,10 +32,10 @@ pub(crate) fn decode(
         document,
         kind,
     };
-    if let Some(metadata) = reader.field(root, "metadata")? {
-        if let Some(name) = reader.field(metadata, "name")? {
-            configuration.name = reader.text(name, "name")?;
-        }
+    if let Some(metadata) = reader.field(root, "metadata")?
+        && let Some(name) = reader.field(metadata, "name")?
+    {
+        configuration.name = reader.text(name, "name")?;
     }
     let Some(spec) = reader.field(root, "spec")? else {
         return Ok(configuration);

@@ -45,28 +45,26 @@ pub(crate) fn text(tree: &Tree, id: Id) -> Result<String, Fault> {
         }
         match open.last_mut() {
             None => return Ok(out),
-            Some(Open::Sequence(elements, first)) => match elements.next() {
-                Some(element) => {
+            Some(Open::Sequence(elements, first)) => {
+                if let Some(element) = elements.next() {
                     separate(&mut out, first);
                     next = Some(element);
-                }
-                None => {
+                } else {
                     out.push(']');
                     open.pop();
                 }
-            },
-            Some(Open::Mapping(entries, first)) => match entries.next() {
-                Some((key, _, value)) => {
+            }
+            Some(Open::Mapping(entries, first)) => {
+                if let Some((key, _, value)) = entries.next() {
                     separate(&mut out, first);
                     write_string(&mut out, key, false);
                     out.push(':');
                     next = Some(value);
-                }
-                None => {
+                } else {
                     out.push('}');
                     open.pop();
                 }
-            },
+            }
         }
     }
 }
@@ -89,7 +87,7 @@ fn write_scalar(out: &mut String, value: Value<'_>) {
         }
         Value::Float(value) => scalar::write_json_float(out, value),
         Value::Null | Value::Text(_) | Value::Sequence(_) | Value::Mapping(_) => {
-            out.push_str("null")
+            out.push_str("null");
         }
     }
 }
@@ -118,15 +116,14 @@ fn write_string(out: &mut String, text: &str, lossy: bool) {
 
 /// Bytes as text, each byte that is not UTF-8 being one U+FFFD, as Go writes them to JSON.
 pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    match core::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            let mut out = String::new();
-            for chunk in bytes.utf8_chunks() {
-                out.push_str(chunk.valid());
-                out.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
-            }
-            Cow::Owned(out)
+    if let Ok(text) = core::str::from_utf8(bytes) {
+        Cow::Borrowed(text)
+    } else {
+        let mut out = String::new();
+        for chunk in bytes.utf8_chunks() {
+            out.push_str(chunk.valid());
+            out.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
         }
+        Cow::Owned(out)
     }
 }

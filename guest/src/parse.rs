@@ -157,10 +157,11 @@ fn check_name(tree: &Tree, identity: &Identity) -> Result<(), Fault> {
 /// The text as UTF-8 without a byte order mark.
 fn decode_text(text: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
     match text {
-        [0xEF, 0xBB, 0xBF, text @ ..] => Ok(Cow::Borrowed(text)),
         [0xFF, 0xFE, text @ ..] => utf16(text, u16::from_le_bytes),
         [0xFE, 0xFF, text @ ..] => utf16(text, u16::from_be_bytes),
-        text => Ok(Cow::Borrowed(text)),
+        text => Ok(Cow::Borrowed(
+            text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text),
+        )),
     }
 }
 

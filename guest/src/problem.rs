@@ -65,7 +65,6 @@ fn hint(fault: &Fault) -> &'static str {
         (FaultKind::Syntax, "alias to an anchor that this document does not have") => {
             "anchors do not reach over `---`; quote a value that begins with `*`"
         }
-        (FaultKind::Syntax, _) => "",
         (FaultKind::Schema, "a mapping or a sequence cannot be a key") => {
             "quote a value that begins with `{`, such as a template"
         }
@@ -79,6 +78,6 @@ fn hint(fault: &Fault) -> &'static str {
             FaultKind::Schema,
             "`kind` takes a string" | "`apiVersion` takes a string" | "`scopes` takes a string",
         ) => "quote the value to make it a string",
-        (FaultKind::Schema | FaultKind::Limit, _) => "",
+        _ => "",
     }
 }

@@ -15,7 +15,6 @@ const BINARY_TAG: &[u8] = b"tag:yaml.org,2002:binary";
 const FLOAT_TAG: &[u8] = b"tag:yaml.org,2002:float";
 const INT_TAG: &[u8] = b"tag:yaml.org,2002:int";
 const NULL_TAG: &[u8] = b"tag:yaml.org,2002:null";
-const STR_TAG: &[u8] = b"tag:yaml.org,2002:str";
 const TIMESTAMP_TAG: &[u8] = b"tag:yaml.org,2002:timestamp";
 /// The tag of the key `<<`.
 pub(crate) const MERGE_TAG: &[u8] = b"tag:yaml.org,2002:merge";
@@ -42,12 +41,11 @@ pub(crate) fn resolve(
     text: &str,
 ) -> Result<Resolved, &'static str> {
     match tag {
-        None if !implicit => Ok(Resolved::Text),
-        None => Ok(untagged(text, true)),
-        Some(STR_TAG) => Ok(Resolved::Text),
+        None if implicit => Ok(untagged(text, true)),
+        Some(TIMESTAMP_TAG) if !timestamp::is_yaml(text) => {
+            Err("is tagged as a timestamp and is none")
+        }
         Some(BINARY_TAG) => Ok(Resolved::Binary),
-        Some(TIMESTAMP_TAG) if timestamp::is_yaml(text) => Ok(Resolved::Text),
-        Some(TIMESTAMP_TAG) => Err("is tagged as a timestamp and is none"),
         Some(NULL_TAG) => match untagged(text, false) {
             Resolved::Null => Ok(Resolved::Null),
             _ => Err("is tagged as null and is not"),
@@ -69,7 +67,8 @@ pub(crate) fn resolve(
             Resolved::Int(integer) => Ok(Resolved::Float(integer as f64)),
             _ => Err("is tagged as a float and is none"),
         },
-        Some(_) => Ok(Resolved::Text),
+        // `!!str`, a timestamp that is one, and tags that mean nothing here.
+        None | Some(_) => Ok(Resolved::Text),
     }
 }
 
@@ -139,12 +138,11 @@ fn number(text: &str) -> Resolved {
     if let Some(digits) = plain.strip_prefix("0b") {
         return integer_of(digits, 2).unwrap_or(Resolved::Text);
     }
-    if let Some(digits) = plain.strip_prefix("-0b") {
-        if !digits.starts_with(['+', '-']) {
-            if let Some(found) = signed(true, digits, 2) {
-                return found;
-            }
-        }
+    if let Some(digits) = plain.strip_prefix("-0b")
+        && !digits.starts_with(['+', '-'])
+        && let Some(found) = signed(true, digits, 2)
+    {
+        return found;
     }
     Resolved::Text
 }
@@ -439,7 +437,10 @@ mod tests {
 
     #[test]
     fn tags_bind() {
-        assert_eq!(resolve(Some(STR_TAG), true, "123"), Ok(Resolved::Text));
+        assert_eq!(
+            resolve(Some(b"tag:yaml.org,2002:str"), true, "123"),
+            Ok(Resolved::Text)
+        );
         assert_eq!(resolve(Some(INT_TAG), false, "3"), Ok(Resolved::Int(3)));
         assert_eq!(
             resolve(Some(FLOAT_TAG), false, "3"),

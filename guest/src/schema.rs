@@ -22,11 +22,11 @@ pub(crate) enum Shape {
     /// A 64-bit integer.
     Integer,
     /// A list.
-    List(&'static Shape),
+    List(&'static Self),
     /// A string, and nothing that would have to be turned into one.
     PlainText,
     /// A mapping with known fields.
-    Struct(&'static [(&'static str, Shape)]),
+    Struct(&'static [(&'static str, Self)]),
     /// A string, or a number or boolean to be turned into one.
     Text,
     /// A mapping of strings to strings.
@@ -90,7 +90,7 @@ pub(crate) const COMPONENT: Shape = Shape::Struct(&[
     ("scopes", Shape::List(&Shape::PlainText)),
 ]);
 
-/// An HTTPEndpoint.
+/// An `HTTPEndpoint`.
 pub(crate) const HTTP_ENDPOINT: Shape = Shape::Struct(&[
     ("metadata", OBJECT_META),
     (
@@ -139,7 +139,7 @@ pub(crate) fn check_resource(tree: &Tree) -> Result<(), Fault> {
             for (key, _, value) in entries {
                 match () {
                     () if folds_to(key, "metadata") => {
-                        check(tree, value, &OBJECT_META, "metadata")?
+                        check(tree, value, &OBJECT_META, "metadata")?;
                     }
                     () if folds_to(key, "apiVersion") => {
                         check(tree, value, &Shape::PlainText, "apiVersion")?;

@@ -81,7 +81,7 @@ pub(crate) struct SyntaxError {
 pub(crate) struct Parser<'t> {
     text: &'t [u8],
     /// Boxed because libyaml keeps pointers into it.
-    parser: Box<yaml_parser_t>,
+    inner: Box<yaml_parser_t>,
     event: yaml_event_t,
     flow_depth: usize,
     /// For each open collection, whether it is a flow collection.
@@ -105,7 +105,7 @@ impl<'t> Parser<'t> {
         };
         Self {
             text,
-            parser,
+            inner: parser,
             event: no_event(),
             flow_depth: 0,
             open: Vec::new(),
@@ -117,7 +117,7 @@ impl<'t> Parser<'t> {
         self.release();
         let mut event = MaybeUninit::<yaml_event_t>::uninit();
         // SAFETY: the parser is initialised; on success the event is written whole.
-        let parsed = unsafe { yaml_parser_parse(&raw mut *self.parser, event.as_mut_ptr()) };
+        let parsed = unsafe { yaml_parser_parse(&raw mut *self.inner, event.as_mut_ptr()) };
         if parsed.fail {
             return Err(self.error());
         }
@@ -197,7 +197,7 @@ impl<'t> Parser<'t> {
     }
 
     fn error(&self) -> SyntaxError {
-        let problem = self.parser.problem;
+        let problem = self.inner.problem;
         let message = if problem.is_null() {
             "cannot be parsed as YAML"
         } else {
@@ -206,14 +206,14 @@ impl<'t> Parser<'t> {
                 .to_str()
                 .unwrap_or("cannot be parsed as YAML")
         };
-        let mut mark = mark(&self.parser.problem_mark);
-        if mark == Mark::default() && self.parser.problem_offset > 0 {
+        let mut mark = mark(&self.inner.problem_mark);
+        if mark == Mark::default() && self.inner.problem_offset > 0 {
             // The reader knows the byte alone.
-            mark = position_of(self.text, self.parser.problem_offset);
+            mark = position_of(self.text, self.inner.problem_offset);
         }
         SyntaxError {
             mark,
-            offset: usize::try_from(self.parser.problem_mark.index).ok(),
+            offset: usize::try_from(self.inner.problem_mark.index).ok(),
             message,
         }
     }
@@ -229,7 +229,7 @@ impl Drop for Parser<'_> {
     fn drop(&mut self) {
         self.release();
         // SAFETY: the parser is initialised and not used afterwards.
-        unsafe { yaml_parser_delete(&raw mut *self.parser) };
+        unsafe { yaml_parser_delete(&raw mut *self.inner) };
     }
 }
 

@@ -3,10 +3,12 @@
 //!
 //! `cargo bench --bench process` prints it. Linux only.
 #![expect(
+    clippy::cast_precision_loss,
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::zombie_processes,
     unsafe_code,
-    reason = "a benchmark prints, ends where anything is wrong, and asks the system about a child"
+    reason = "a benchmark prints, ends where anything is wrong, and asks the system about a child that it waits for"
 )]
 
 use std::mem::MaybeUninit;
@@ -22,12 +24,13 @@ fn main() {
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench");
-    match arguments.next() {
-        Some(count) => println!("{}", growth(count.parse().unwrap())),
-        None => {
-            start();
-            memory();
+    if let Some(count) = arguments.next() {
+        {
+            println!("{}", growth(count.parse().unwrap()));
         }
+    } else {
+        start();
+        memory();
     }
 }
 
@@ -48,7 +51,7 @@ fn start() {
         })
         .collect();
     runs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (cpu, _) = runs.get(RUNS / 2).unwrap();
+    let (cpu, _) = runs.get(RUNS / 2).copied().unwrap();
     let resident = runs.iter().map(|(_, resident)| resident).max().unwrap();
     println!("keyref resolve examples/tutorial, {RUNS} runs");
     println!(

@@ -30,7 +30,6 @@ use wasmtime::{Engine, Store};
 mod config;
 
 mod bindings {
-    #![expect(clippy::pedantic, reason = "generated code")]
     wasmtime::component::bindgen!({
         path: "wit",
         world: "secrets-resolver",
@@ -43,7 +42,7 @@ use bindings::SecretsResolverPre;
 use bindings::exports::keyref::secrets::resolver as wit;
 
 const MANIFEST: &str = include_str!("../../examples/tutorial/kafka-pubsub.yaml");
-const BATCH: usize = 100;
+const BATCH: u32 = 100;
 /// Measurements of one thing; the fastest counts.
 const ROUNDS: usize = 25;
 
@@ -58,7 +57,7 @@ fn main() {
         .build()
         .unwrap();
     let sandbox = Sandbox::new(&runtime);
-    let reused = sandbox.reused();
+    let reused = wit_documents(1);
     println!("one document: kafka-pubsub.yaml, four items, two references");
     let native = best(200, || native_resolve(1));
     figure("native", native, None, native);
@@ -69,10 +68,10 @@ fn main() {
     figure("a fresh instance", time, Some(3.0), native);
 
     println!("a batch of {BATCH} documents in a fresh instance, per document");
-    let native = best(4, || native_resolve(BATCH)) / BATCH as u32;
+    let native = best(4, || native_resolve(BATCH as usize)) / BATCH;
     figure("native", native, None, native);
-    let documents = wit_documents(BATCH);
-    let batch = best(4, || sandbox.resolve(&mut sandbox.instance(), &documents)) / BATCH as u32;
+    let documents = wit_documents(BATCH as usize);
+    let batch = best(4, || sandbox.resolve(&mut sandbox.instance(), &documents)) / BATCH;
     figure("sandbox", batch, Some(1.6), native);
     match go_decoder() {
         Some(go) => figure("sandbox against Dapr's decoder in Go", batch, Some(0.2), go),
@@ -141,7 +140,7 @@ fn native_resolve(count: usize) -> usize {
         }
     }
     thread_local! {
-        static DOCUMENTS: Vec<native::Document> = (0..BATCH)
+        static DOCUMENTS: Vec<native::Document> = (0..BATCH as usize)
             .map(|index| native::Document {
                 name: String::new(),
                 kind: native::DocumentKind::Manifest,
@@ -151,7 +150,7 @@ fn native_resolve(count: usize) -> usize {
     }
     DOCUMENTS.with(|documents| {
         // The sandbox owns its documents, so each call copies them there as well.
-        let documents = documents.get(..count).unwrap().to_vec();
+        let documents = documents.iter().take(count).cloned().collect::<Vec<_>>();
         let set = DocumentSet::parse(&documents);
         let all: Vec<u32> = (0..u32::try_from(set.components().len()).unwrap()).collect();
         let resolution = set.resolve(&all, &mut Numbers(0));
@@ -210,10 +209,6 @@ impl Sandbox {
             pre,
             answers,
         }
-    }
-
-    fn reused(&self) -> Vec<wit::Document> {
-        wit_documents(1)
     }
 
     fn instance(&self) -> Instance {
@@ -326,7 +321,7 @@ fn go_decoder() -> Option<Duration> {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    for document in (0..BATCH).map(text) {
+    for document in (0..BATCH as usize).map(text) {
         let length = u32::try_from(document.len()).unwrap();
         input.write_all(&length.to_le_bytes()).unwrap();
         input.write_all(&document).unwrap();

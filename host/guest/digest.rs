@@ -14,15 +14,13 @@ pub(crate) fn of_sources(root: &Path) -> io::Result<String> {
         add_files(root, Path::new(folder), &mut sources)?;
     }
     sources.sort();
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for source in sources {
         let hash = Sha256::digest(fs::read(root.join(&source))?);
-        for byte in hash {
-            lines.push_str(&format!("{byte:02x}"));
-        }
-        lines.push_str(&format!("  {}\n", source.display()));
+        lines.extend(hash.iter().map(|byte| format!("{byte:02x}")));
+        lines.push(format!("  {}\n", source.display()));
     }
-    Ok(lines)
+    Ok(lines.concat())
 }
 
 fn add_files(root: &Path, folder: &Path, sources: &mut Vec<PathBuf>) -> io::Result<()> {

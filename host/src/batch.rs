@@ -110,7 +110,7 @@ impl Batch {
         let problems: Option<Vec<_>> = parsed
             .problems
             .into_iter()
-            .map(|problem| problem_of(problem, names))
+            .map(|problem| problem_of(&problem, names))
             .collect();
         let (Some(components), Some(problems)) = (components, problems) else {
             return Err(GuestError::Failed);
@@ -149,16 +149,16 @@ impl Batch {
         let alone = |texts| match Self::parse(guest, texts, budget) {
             Ok(batch) => Ok(batch),
             Err((texts, error)) if error.is_crowded() => Err(texts),
-            Err((texts, error)) => Ok(Self::refused(texts, error)),
+            Err((texts, error)) => Ok(Self::refused(&texts, error)),
         };
         match Self::parse(guest, texts, budget) {
             Ok(batch) => vec![Ok(batch)],
             Err((texts, error)) if error.is_crowded() => vec![Err(texts)],
             Err((texts, GuestError::Cancelled)) => {
-                vec![Ok(Self::refused(texts, GuestError::Cancelled))]
+                vec![Ok(Self::refused(&texts, GuestError::Cancelled))]
             }
             Err((texts, error)) if texts.documents.len() == 1 => {
-                vec![Ok(Self::refused(texts, error))]
+                vec![Ok(Self::refused(&texts, error))]
             }
             Err((texts, _)) => texts.each().map(alone).collect(),
         }
@@ -171,12 +171,12 @@ impl Batch {
                 batch.release();
                 batch
             }
-            Err((texts, error)) => Self::refused(texts, error),
+            Err((texts, error)) => Self::refused(&texts, error),
         }
     }
 
     /// A batch of which nothing could be loaded.
-    fn refused(texts: Texts, error: GuestError) -> Self {
+    fn refused(texts: &Texts, error: GuestError) -> Self {
         let problems = texts
             .names
             .iter()
@@ -360,7 +360,7 @@ pub(crate) fn failed(place: Place, error: GuestError) -> Problem {
     }
 }
 
-fn problem_of(problem: wit::Problem, names: &[Arc<str>]) -> Option<Problem> {
+fn problem_of(problem: &wit::Problem, names: &[Arc<str>]) -> Option<Problem> {
     let name = names.get(problem.document as usize)?;
     Some(Problem {
         class: match problem.class {

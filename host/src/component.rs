@@ -32,9 +32,9 @@ impl Kind {
 pub enum ItemPlace {
     /// `spec.metadata[]` of a Component.
     Metadata,
-    /// `spec.headers[]` of an HTTPEndpoint.
+    /// `spec.headers[]` of an `HTTPEndpoint`.
     Header,
-    /// `spec.clientTLS` of an HTTPEndpoint.
+    /// `spec.clientTLS` of an `HTTPEndpoint`.
     ClientTls,
 }
 
@@ -99,7 +99,7 @@ pub struct Component {
     pub labels: Vec<(String, String)>,
     /// `metadata.annotations`.
     pub annotations: Vec<(String, String)>,
-    /// `spec.type`; for an HTTPEndpoint, its `spec.baseUrl`.
+    /// `spec.type`; for an `HTTPEndpoint`, its `spec.baseUrl`.
     pub component_type: String,
     /// `spec.version`.
     pub version: String,

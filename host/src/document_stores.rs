@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::batch::Batch;
-use crate::component::{Component, Property, Value};
+use crate::component::{Component, Property, ResolvedComponent, Value};
 use crate::context::Context;
 use crate::error::Class;
 use crate::finish::{self, Finished};
@@ -106,10 +106,8 @@ async fn open_one(
     run: &Run,
 ) {
     let inner = resolver.inner();
-    let Some(batch) = loaded.batches.get_mut(batch_index) else {
-        return;
-    };
-    let Some(component) = batch.component(index).cloned() else {
+    let batch = loaded.batches.get(batch_index);
+    let Some(component) = batch.and_then(|batch| batch.component(index)).cloned() else {
         return;
     };
     if let Err(error) = check_kind(&component, grants) {
@@ -123,37 +121,8 @@ async fn open_one(
         );
         return;
     }
-    let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
-    let answers = fetch_all(wanted, secrets, context, run, inner.limits.fetches).await;
-    let indices = batch.with_requests(&[index]);
-    let known = batch.answers(&answers, inner.limits.handles);
-    let placing = Placing {
-        batch: std::mem::replace(batch, Batch::empty()),
-        indices,
-        answers: known,
-        more: true,
-    };
-    let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
-    let Some((placed, mut placement)) = placed.into_iter().next() else {
-        return;
-    };
-    let values = placement.values(index, &component, &placed.requests, &answers, secrets);
-    if let Some(batch) = loaded.batches.get_mut(batch_index) {
-        *batch = placed;
-    }
-    // The component is finished once more with all the others, which then reports its problems.
-    let mut problems = Vec::new();
-    let environment = secrets.environment();
-    let place = component.position.clone();
-    let finished = finish::finish(
-        component.clone(),
-        values,
-        inner.mode,
-        context,
-        environment,
-        &mut problems,
-    );
-    let Finished::Resolved(resolved) = finished else {
+    let resolving = resolve_one(resolver, loaded, batch_index, index, secrets, context, run);
+    let Some(resolved) = resolving.await else {
         secrets.insert_broken(
             &component.name,
             StoreError::misconfigured("a reference of its own cannot be resolved"),
@@ -174,10 +143,50 @@ async fn open_one(
             resolver,
             &mut loaded.problems,
             &component,
-            &place,
+            &component.position,
             error,
             secrets,
         ),
+    }
+}
+
+/// Resolves the references of one component. It is finished once more with all the others, which
+/// then reports its problems.
+async fn resolve_one(
+    resolver: &Resolver,
+    loaded: &mut Loaded,
+    batch_index: usize,
+    index: u32,
+    secrets: &Secrets,
+    context: &Context,
+    run: &Run,
+) -> Option<Box<ResolvedComponent>> {
+    let inner = resolver.inner();
+    let batch = loaded.batches.get_mut(batch_index)?;
+    let component = batch.component(index)?.clone();
+    let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
+    let answers = fetch_all(wanted, secrets, context, run, inner.limits.fetches).await;
+    let placing = Placing {
+        indices: batch.with_requests(&[index]),
+        answers: batch.answers(&answers, inner.limits.handles),
+        batch: std::mem::replace(batch, Batch::empty()),
+        more: true,
+    };
+    let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
+    let (placed, mut placement) = placed.into_iter().next()?;
+    let values = placement.values(index, &component, &placed.requests, &answers, secrets);
+    *loaded.batches.get_mut(batch_index)? = placed;
+    let finished = finish::finish(
+        component,
+        values,
+        inner.mode,
+        context,
+        secrets.environment(),
+        &mut Vec::new(),
+    );
+    match finished {
+        Finished::Resolved(resolved) => Some(resolved),
+        Finished::Failed | Finished::Parked => None,
     }
 }
 

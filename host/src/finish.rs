@@ -5,7 +5,6 @@
 //! templates are applied to secrets, too.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use crate::component::{Component, Item, Origin, Property, ResolvedComponent, Value};
 use crate::context::Context;
@@ -23,7 +22,7 @@ pub(crate) type Answers = BTreeMap<usize, (Origin, Result<SecretValue, SecretErr
 /// How a component ended.
 pub(crate) enum Finished {
     /// All of it is resolved.
-    Resolved(ResolvedComponent),
+    Resolved(Box<ResolvedComponent>),
     /// Something is missing; the problems say what.
     Failed,
     /// Its store is not there: Dapr waits for it, for ever.
@@ -65,11 +64,8 @@ pub(crate) fn finish(
                 Ok(value)
             }
         };
-        let applied = outcome.and_then(|(value, origin)| {
-            templates
-                .apply(value, mode, &item.name)
-                .map(|value| (value, origin))
-        });
+        let applied = outcome
+            .and_then(|(value, origin)| Ok((templates.apply(value, mode, &item.name)?, origin)));
         match applied {
             Ok((value, origin)) => {
                 let property = Property {
@@ -80,16 +76,11 @@ pub(crate) fn finish(
                     position: item.position.clone(),
                 };
                 // The last of one name counts.
-                match by_name.entry((item.place, item.name.as_str())) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(properties.len());
-                        properties.push(property);
-                    }
-                    Entry::Occupied(entry) => {
-                        if let Some(earlier) = properties.get_mut(*entry.get()) {
-                            *earlier = property;
-                        }
-                    }
+                let known = by_name.entry((item.place, item.name.as_str()));
+                let place = *known.or_insert(properties.len());
+                match properties.get_mut(place) {
+                    Some(earlier) => *earlier = property,
+                    None => properties.push(property),
                 }
             }
             Err(error) => {
@@ -103,10 +94,10 @@ pub(crate) fn finish(
     } else if waiting && !component.secret_store.is_empty() {
         Finished::Parked
     } else {
-        Finished::Resolved(ResolvedComponent {
+        Finished::Resolved(Box::new(ResolvedComponent {
             component,
             properties,
-        })
+        }))
     }
 }
 

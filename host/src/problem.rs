@@ -93,13 +93,6 @@ impl Problem {
         }
     }
 
-    /// The same as a warning.
-    #[must_use]
-    pub fn as_warning(mut self) -> Self {
-        self.severity = Severity::Warning;
-        self
-    }
-
     /// The same about a property of a component; an empty name for the component itself.
     #[must_use]
     pub fn about(mut self, component: &str, property: &str) -> Self {

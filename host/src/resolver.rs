@@ -363,7 +363,7 @@ impl Resolver {
                     environment,
                     problems,
                 ) {
-                    Finished::Resolved(component) => components.push(component),
+                    Finished::Resolved(component) => components.push(*component),
                     Finished::Failed | Finished::Parked => {}
                 }
             }

@@ -237,7 +237,7 @@ impl Secrets {
         };
         let found = within(context, fetch)
             .await
-            .map_err(|error| self.locate(error, store, &name))?;
+            .map_err(|error| locate(error, store, &name))?;
         found.ok_or_else(|| {
             SecretError::new(
                 Class::SecretAbsent,
@@ -367,7 +367,7 @@ impl Secrets {
             return Ok((effective, Arc::clone(named)));
         }
         if let Some(error) = read(&self.door.broken).get(effective) {
-            return Err(self.locate(error.clone(), effective, ""));
+            return Err(locate(error.clone(), effective, ""));
         }
         if effective.is_empty() {
             return Err(SecretError::new(
@@ -442,21 +442,22 @@ impl Secrets {
         )
         .with_hint("name the namespace in the context, or grant it with the builder"))
     }
+}
 
-    fn locate(&self, error: StoreError, store: &str, secret: &str) -> SecretError {
-        let StoreError {
-            class,
-            message,
-            hint,
-        } = error;
-        let store = printable(store);
-        let place = if secret.is_empty() {
-            format!("store `{store}`")
-        } else {
-            format!("secret `{}` of store `{store}`", printable(secret))
-        };
-        SecretError::new(class, format!("{place}: {message}")).with_hint(hint)
-    }
+/// A store's error, with what was asked for.
+fn locate(error: StoreError, store: &str, secret: &str) -> SecretError {
+    let StoreError {
+        class,
+        message,
+        hint,
+    } = error;
+    let store = printable(store);
+    let place = if secret.is_empty() {
+        format!("store `{store}`")
+    } else {
+        format!("secret `{}` of store `{store}`", printable(secret))
+    };
+    SecretError::new(class, format!("{place}: {message}")).with_hint(hint)
 }
 
 /// What one run has fetched: each secret once, however many references name it.

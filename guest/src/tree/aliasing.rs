@@ -1,18 +1,15 @@
 //! go-yaml's limit on aliases.
 
 use alloc::vec;
+use alloc::vec::Vec;
 
-use super::{Content, Id, Tree};
+use super::{Content, Id, Span, Tree};
 use crate::fault::Fault;
 
 /// Follows go-yaml 2's own count of decoding steps, with every alias expanded, and refuses what it
 /// refuses: the share of steps below aliases may be 99 % up to 400,000 steps and falls to 10 % at
 /// 4,000,000. So the walk itself is bounded.
 pub(super) fn check(tree: &Tree) -> Result<(), Fault> {
-    enum Step {
-        Visit(Id),
-        LeaveAlias,
-    }
     let mut steps = vec![Step::Visit(tree.root)];
     // The document itself is the first step.
     let (mut decoded, mut below_alias, mut alias_depth) = (1_u64, 0_u64, 0_u32);
@@ -35,46 +32,21 @@ pub(super) fn check(tree: &Tree) -> Result<(), Fault> {
         match tree.node(id).map(|node| node.content) {
             Some(Content::Alias(target)) => {
                 alias_depth += 1;
-                steps.push(Step::LeaveAlias);
-                steps.push(Step::Visit(target));
+                steps.extend([Step::LeaveAlias, Step::Visit(target)]);
             }
             Some(Content::Sequence { elements }) => {
-                let elements = tree
-                    .children
-                    .get(elements.start as usize..elements.end as usize);
                 steps.extend(
-                    elements
-                        .unwrap_or_default()
+                    children(tree, elements)
                         .iter()
                         .rev()
-                        .map(|&id| Step::Visit(id)),
+                        .copied()
+                        .map(Step::Visit),
                 );
             }
             Some(Content::Mapping { pairs, .. }) => {
-                let pairs = tree.children.get(pairs.start as usize..pairs.end as usize);
-                for pair in pairs.unwrap_or_default().chunks_exact(2).rev() {
-                    let &[key, value] = pair else { continue };
-                    let merge = matches!(
-                        tree.node(key).map(|node| node.content),
-                        Some(Content::Scalar { merge: true, .. })
-                    );
-                    match tree.node(value).map(|node| node.content) {
-                        // A merged list is not a step of its own.
-                        Some(Content::Sequence { elements }) if merge => {
-                            let elements = tree
-                                .children
-                                .get(elements.start as usize..elements.end as usize);
-                            steps.extend(
-                                elements
-                                    .unwrap_or_default()
-                                    .iter()
-                                    .map(|&id| Step::Visit(id)),
-                            );
-                        }
-                        _ => steps.push(Step::Visit(value)),
-                    }
-                    if !merge {
-                        steps.push(Step::Visit(key));
+                for pair in children(tree, pairs).chunks_exact(2).rev() {
+                    if let &[key, value] = pair {
+                        push_pair(tree, key, value, &mut steps);
                     }
                 }
             }
@@ -82,6 +54,31 @@ pub(super) fn check(tree: &Tree) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+enum Step {
+    Visit(Id),
+    LeaveAlias,
+}
+
+fn push_pair(tree: &Tree, key: Id, value: Id, steps: &mut Vec<Step>) {
+    let content = |id| tree.node(id).map(|node| node.content);
+    let merge = matches!(content(key), Some(Content::Scalar { merge: true, .. }));
+    match content(value) {
+        // A merged list is not a step of its own.
+        Some(Content::Sequence { elements }) if merge => {
+            steps.extend(children(tree, elements).iter().copied().map(Step::Visit));
+        }
+        _ => steps.push(Step::Visit(value)),
+    }
+    if !merge {
+        steps.push(Step::Visit(key));
+    }
+}
+
+fn children(tree: &Tree, span: Span) -> &[Id] {
+    let children = tree.children.get(span.start as usize..span.end as usize);
+    children.unwrap_or_default()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]

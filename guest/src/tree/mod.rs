@@ -216,13 +216,13 @@ impl Tree {
 
     /// Refuses a node that JSON cannot hold: infinities, and keys that are null or too large.
     pub(crate) fn check_json(&self, id: Id) -> Result<(), Fault> {
-        self.check(self.node(self.follow(id)).and_then(|node| node.flaw))
+        check(self.node(self.follow(id)).and_then(|node| node.flaw))
     }
 
     /// Refuses a mapping whose keys JSON cannot hold, whatever its values are.
     pub(crate) fn check_keys(&self, id: Id) -> Result<(), Fault> {
         match self.node(self.follow(id)).map(|node| node.content) {
-            Some(Content::Mapping { keys, .. }) => self.check(keys.flaw),
+            Some(Content::Mapping { keys, .. }) => check(keys.flaw),
             _ => Ok(()),
         }
     }
@@ -232,13 +232,6 @@ impl Tree {
         match self.node(self.follow(id))?.content {
             Content::Mapping { keys, .. } => keys.repeated,
             _ => None,
-        }
-    }
-
-    fn check(&self, flaw: Option<Flaw>) -> Result<(), Fault> {
-        match flaw {
-            None => Ok(()),
-            Some(Flaw { mark, message }) => Err(Fault::schema(mark, message)),
         }
     }
 
@@ -260,6 +253,13 @@ impl Tree {
         self.text
             .get(span.start as usize..span.end as usize)
             .unwrap_or_default()
+    }
+}
+
+fn check(flaw: Option<Flaw>) -> Result<(), Fault> {
+    match flaw {
+        None => Ok(()),
+        Some(Flaw { mark, message }) => Err(Fault::schema(mark, message)),
     }
 }
 

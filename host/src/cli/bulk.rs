@@ -37,9 +37,9 @@ pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<St
         Format::Text => {
             let mut out = Zeroizing::new(String::new());
             for (name, keys) in shapes {
-                out.push_str(&format!("{name}\n"));
+                out.extend([name, "\n"]);
                 for (key, value) in keys {
-                    out.push_str(&format!("  {key}={value}\n"));
+                    out.extend(["  ", key, "=", value, "\n"]);
                 }
             }
             output::data(out.as_bytes())?;

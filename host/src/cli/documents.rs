@@ -108,10 +108,14 @@ fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
 /// Whether Dapr would read it: a name that ends in `.yaml` or `.yml`, in any case, and may have
 /// nothing before that.
 fn is_yaml(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().to_lowercase());
-    name.is_some_and(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+    // Not the extension: `.yaml` has none.
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let ending = name.as_deref().and_then(|name| name.rsplit_once('.'));
+    ending.is_some_and(|(_, end)| {
+        ["yaml", "yml"]
+            .iter()
+            .any(|yaml| end.eq_ignore_ascii_case(yaml))
+    })
 }
 
 /// The files that match a pattern, in which `*` does not cross a `/` and `**` does.

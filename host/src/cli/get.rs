@@ -41,7 +41,7 @@ pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Sta
         Format::Text => {
             let mut out = Zeroizing::new(String::new());
             for (key, value) in keys {
-                out.push_str(&format!("{key}={value}\n"));
+                out.extend([key, "=", value, "\n"]);
             }
             output::data(out.as_bytes())?;
         }

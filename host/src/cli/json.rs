@@ -73,7 +73,7 @@ pub(super) struct ResolvedShape<'r> {
 
 impl<'r> ResolvedShape<'r> {
     /// The shape of a component; values of secrets only where they are to be revealed.
-    pub(super) fn new(resolved: &'r ResolvedComponent, reveal: bool) -> Result<Self, Problem> {
+    pub(super) fn new(resolved: &'r ResolvedComponent, reveal: bool) -> Result<Self, Box<Problem>> {
         let component = &resolved.component;
         let mut properties = BTreeMap::new();
         let mut secret = Vec::new();
@@ -109,16 +109,16 @@ pub(super) fn text<'v>(
     value: &'v SecretValue,
     component: &Component,
     property: &Property,
-) -> Result<&'v str, Problem> {
+) -> Result<&'v str, Box<Problem>> {
     // Revealed because `--reveal` asks for it.
     value.reveal_text().map_err(|_| {
-        Problem::new(
+        let problem = Problem::new(
             Class::ValueNotText,
             Some(property.position.clone()),
             "the value is not text",
             "read it with the library, or with `keyref get STORE SECRET KEY`, which prints bytes",
-        )
-        .about(&component.name, &property.name)
+        );
+        Box::new(problem.about(&component.name, &property.name))
     })
 }
 

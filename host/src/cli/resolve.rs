@@ -55,7 +55,7 @@ fn printable<'r>(
     for component in components {
         match ResolvedShape::new(component, reveal) {
             Ok(_) => printable.push(component),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     printable
@@ -68,25 +68,15 @@ fn print_text(components: &[&ResolvedComponent], reveal: bool) -> Result<()> {
             out.push('\n');
         }
         let component = &resolved.component;
-        out.push_str(&format!(
-            "{} ({})\n",
-            component.name,
-            session::type_of(component)
-        ));
-        let width = resolved
-            .properties
-            .iter()
-            .map(|property| property.name.chars().count())
-            .max();
+        out.extend([&component.name, " (", &session::type_of(component), ")\n"]);
+        let length = |property: &Property| property.name.chars().count();
+        let width = resolved.properties.iter().map(length).max();
         for property in &resolved.properties {
             let value = shown(resolved, property, reveal);
             let origin = property.origin.as_ref().map(origin).unwrap_or_default();
-            out.push_str(&format!(
-                "  {:width$}  {}{origin}\n",
-                property.name,
-                value.as_str(),
-                width = width.unwrap_or_default()
-            ));
+            // Piece by piece, because what is formatted first is not wiped.
+            let blanks = " ".repeat(width.unwrap_or_default() - length(property) + 2);
+            out.extend(["  ", &property.name, &blanks, &value, &origin, "\n"]);
         }
     }
     Ok(output::data(out.as_bytes())?)

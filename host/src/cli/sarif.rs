@@ -60,7 +60,13 @@ fn uri(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             uri.push(char::from(byte));
         } else {
-            uri.push_str(&format!("%{byte:02X}"));
+            let digits = [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16));
+            let digits = digits
+                .into_iter()
+                .flatten()
+                .map(|digit| digit.to_ascii_uppercase());
+            uri.push('%');
+            uri.extend(digits);
         }
     }
     uri

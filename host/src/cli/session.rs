@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +10,7 @@ use keyref::component::Component;
 use keyref::env::{self, Environment};
 use keyref::error::Class;
 use keyref::problem::Problem;
-use keyref::stores::{self, BUILTIN_KUBERNETES, Grants, StoreConfig};
+use keyref::stores::{self, BUILTIN_KUBERNETES, Grants, SecretStore, StoreConfig};
 use keyref::{BuildError, Context, Document, Mode, Resolver};
 
 use super::arguments::{Global, ModeArgument};
@@ -43,9 +44,8 @@ pub(super) fn open(
         .iter()
         .map(|store| store_config(store, global, &context, &environment))
         .collect::<Result<_>>()?;
-    let named: Vec<PathBuf> = global
-        .store
-        .iter()
+    let arguments_of = global.store.iter();
+    let named: Vec<PathBuf> = arguments_of
         .filter_map(|store| store.split_once('=')?.1.split_once(':'))
         .map(|(_, argument)| PathBuf::from(argument))
         .collect();
@@ -62,14 +62,12 @@ pub(super) fn open(
     }
     if global.kubernetes {
         builder = builder.default_secret_store(BUILTIN_KUBERNETES);
-        if !exchanged
+        let exchanged = exchanged
             .iter()
-            .any(|config| config.name == BUILTIN_KUBERNETES)
-        {
-            let mut config = StoreConfig::new(BUILTIN_KUBERNETES, "secretstores.kubernetes")
-                .with_environment(environment);
-            config.namespace.clone_from(&context.namespace);
-            builder = builder.shared_store(BUILTIN_KUBERNETES, stores::open(&config)?);
+            .any(|config| config.name == BUILTIN_KUBERNETES);
+        if !exchanged {
+            let store = builtin_store(&context, environment)?;
+            builder = builder.shared_store(BUILTIN_KUBERNETES, store);
         }
     }
     let mut sources = Sources::of(&documents);
@@ -99,6 +97,14 @@ pub(super) fn open(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The store that Dapr has in Kubernetes without a component.
+fn builtin_store(context: &Context, environment: Environment) -> Result<Arc<dyn SecretStore>> {
+    let mut config = StoreConfig::new(BUILTIN_KUBERNETES, "secretstores.kubernetes")
+        .with_environment(environment);
+    config.namespace.clone_from(&context.namespace);
+    Ok(stores::open(&config)?)
 }
 
 fn context(global: &Global, environment: &Environment) -> Context {

@@ -1,5 +1,4 @@
 //! The contract in Rust, generated from `wit/`.
-#![expect(clippy::pedantic, reason = "generated code")]
 
 wasmtime::component::bindgen!({
     path: "wit",
