@@ -140,8 +140,10 @@ fn class(document: &[u8], answer: &Value, refusal: Option<&Value>) -> &'static s
         "bytes that are not UTF-8 as a key"
     } else if refusal.is_some_and(|text| text == "a mapping or a sequence cannot be a key") {
         "collection as the first key of a document"
-    } else if tags(&text).any(|tag| tag.contains('?')) {
-        "question mark in a tag of a flow collection"
+    } else if tags(&text).any(|tag| tag.contains(['?', ',', '[', ']', '{', '}'])) {
+        "indicator in a tag"
+    } else if refusal.is_some_and(|text| text == "found unknown escape character") {
+        "escaped apostrophe beside rare escapes"
     } else {
         "unnamed"
     }
