@@ -319,3 +319,119 @@ fn assert_fits(verb: &str, output: &Value) {
         .collect();
     assert!(errors.is_empty(), "{verb}: {errors:?}\n{output}");
 }
+
+#[test]
+fn names_that_a_terminal_would_obey_are_escaped() {
+    let name = "a\\e[31mb\\u202ec";
+    let item = format!("{{name: \"{name}\", secretKeyRef: {{name: \"{name}\"}}}}");
+    let text = manifest(
+        "c",
+        &[&item, &format!("{{name: p, value: \"{name}\"}}")],
+        "vault",
+    );
+    let text = text.replace("{name: c}", &format!("{{name: \"{name}\"}}"));
+    let work = folder(&[("c.yaml", text.as_bytes()), ("s.json", b"{}")]);
+    for verb in ["inspect", "resolve", "check", "stores"] {
+        let arguments = [
+            verb,
+            "c.yaml",
+            "--store",
+            "vault=local.file:s.json",
+            "--mode",
+            "dapr",
+        ];
+        let output = Run::new(work.path(), &arguments).output();
+        for text in [&output.stdout, &output.stderr] {
+            let text = String::from_utf8_lossy(text);
+            assert!(!text.contains(['\u{1b}', '\u{202e}']), "{verb}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_binary_value_keeps_only_itself_out_of_bulk() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: binary}\ndata: {k: //8=}\n---\n\
+                  apiVersion: v1\nkind: Secret\nmetadata: {name: text}\nstringData: {k: v}\n";
+    let work = folder(&[("s.yaml", secret.as_bytes())]);
+    let arguments = [
+        "bulk",
+        "vault",
+        "--store",
+        "vault=local.file:s.yaml",
+        "--format",
+        "json",
+    ];
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&output.stdout).unwrap(),
+        serde_json::json!({ "text": { "k": "v" } })
+    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("binary"));
+}
+
+#[test]
+fn a_key_that_is_absent_ends_with_1_and_lists_the_others() {
+    let work = folder(&[("s.json", br#"{"s": "v"}"#)]);
+    let arguments = [
+        "get",
+        "vault",
+        "s",
+        "k",
+        "--store",
+        "vault=local.file:s.json",
+    ];
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("keys: `s`"));
+}
+
+#[test]
+fn the_longest_timeout_is_none() {
+    let work = folder(&[("s.json", br#"{"s": "v"}"#)]);
+    let arguments = [
+        "get",
+        "vault",
+        "s",
+        "s",
+        "--store",
+        "vault=local.file:s.json",
+        "--timeout",
+    ];
+    let longest = u64::MAX.to_string();
+    let arguments = [&arguments[..], &[longest.as_str()]].concat();
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(stdout(&output), "v");
+}
+
+#[test]
+fn a_pattern_may_begin_with_this_folder() {
+    let text = manifest("c", &[], "");
+    let work = folder(&[("r/c.yaml", text.as_bytes())]);
+    let output = Run::new(work.path(), &["check", "./r/*.yaml"]).output();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_setting_of_a_store_that_is_a_secret_is_not_shown() {
+    let store = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: inner}\n\
+                 spec:\n  type: secretstores.local.file\n  version: v1\n  metadata:\n  \
+                 - {name: secretsFile, secretKeyRef: {name: s}}\nauth: {secretStore: vault}\n---\n";
+    let user = manifest("c", &["{name: p, secretKeyRef: {name: x}}"], "inner");
+    let work = folder(&[
+        ("c.yaml", format!("{store}{user}").as_bytes()),
+        ("s.json", br#"{"s": "p4ssword"}"#),
+    ]);
+    for format in ["text", "json", "sarif"] {
+        let arguments = [
+            "check",
+            "c.yaml",
+            "--store",
+            "vault=local.file:s.json",
+            "--format",
+        ];
+        let output = Run::new(work.path(), &[&arguments[..], &[format]].concat()).output();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!format!("{output:?}").contains("p4ssword"), "{output:?}");
+    }
+}

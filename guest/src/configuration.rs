@@ -8,17 +8,46 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::bindings::{Configuration, DocumentKind, ScopeEntry, SecretsScope};
+use crate::bindings::{Configuration, DocumentKind, Problem, ScopeEntry, SecretsScope};
 use crate::fault::Fault;
-use crate::problem::position;
+use crate::problem::{position, warning};
 use crate::tree::{Id, Tree, Value};
 
-/// Reads a configuration whose first line is `line` of its document.
+/// Where a slip would leave stores open: the fields that Dapr knows there.
+const ROOT: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+const SPEC: &[&str] = &[
+    "accessControl",
+    "api",
+    "appHttpPipeline",
+    "components",
+    "features",
+    "httpPipeline",
+    "logging",
+    "metric",
+    "metrics",
+    "mtls",
+    "nameResolution",
+    "secrets",
+    "tracing",
+    "wasm",
+    "workflow",
+];
+const SECRETS: &[&str] = &["scopes"];
+const SCOPE: &[&str] = &[
+    "allowedSecrets",
+    "defaultAccess",
+    "deniedSecrets",
+    "storeName",
+];
+
+/// Reads a configuration whose first line is `line` of its document. Dapr ignores what it does not
+/// know without a word; here a warning says so.
 pub(crate) fn decode(
     tree: &Tree,
     kind: DocumentKind,
     document: u32,
     line: u32,
+    warnings: &mut Vec<Problem>,
 ) -> Result<Configuration, Fault> {
     let reader = Reader {
         tree,
@@ -26,6 +55,17 @@ pub(crate) fn decode(
         line,
     };
     let root = tree.root();
+    reader.warn_of_unknown(root, ROOT, warnings);
+    if let Some(found) = reader.field(root, "kind")?
+        && tree.source(found) != Some("Configuration")
+    {
+        warnings.push(warning(
+            document,
+            position(tree.mark(found), line),
+            "this is no Configuration",
+            "write `kind: Configuration`, or give another file",
+        ));
+    }
     let mut configuration = Configuration {
         name: String::new(),
         scopes: None,
@@ -40,10 +80,17 @@ pub(crate) fn decode(
     let Some(spec) = reader.field(root, "spec")? else {
         return Ok(configuration);
     };
+    reader.warn_of_unknown(spec, SPEC, warnings);
     let Some(secrets) = reader.field(spec, "secrets")? else {
         return Ok(configuration);
     };
+    reader.warn_of_unknown(secrets, SECRETS, warnings);
     if let Some(scopes) = reader.field(secrets, "scopes")? {
+        if let Value::Sequence(scopes) = tree.value(scopes) {
+            for scope in scopes {
+                reader.warn_of_unknown(scope, SCOPE, warnings);
+            }
+        }
         configuration.scopes = Some(reader.scopes(scopes)?);
     }
     Ok(configuration)
@@ -75,6 +122,21 @@ impl Reader<'_> {
                 position: position(self.tree.mark(scope), self.line),
             })
         })
+    }
+
+    fn warn_of_unknown(&self, id: Id, known: &[&str], warnings: &mut Vec<Problem>) {
+        let Value::Mapping(entries) = self.tree.value(id) else {
+            return;
+        };
+        let unknown = entries.filter(|(key, ..)| !known.contains(key));
+        warnings.extend(unknown.map(|(_, mark, _)| {
+            warning(
+                self.document,
+                position(mark, self.line),
+                "this field is not known here and has no effect",
+                &format!("known here: `{}`", known.join("`, `")),
+            )
+        }));
     }
 
     fn entry(&self, id: Id, field: &str) -> Result<ScopeEntry, Fault> {

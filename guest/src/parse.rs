@@ -99,8 +99,11 @@ impl Parsed {
     fn configuration(&mut self, document: u32, configuration: &Document) {
         let parsed = decode_text(&configuration.text).and_then(|text| {
             let tree = Tree::parse(&text)?;
-            tree.map(|tree| configuration::decode(&tree, DocumentKind::Configuration, document, 0))
-                .transpose()
+            let warnings = &mut self.problems;
+            tree.map(|tree| {
+                configuration::decode(&tree, DocumentKind::Configuration, document, 0, warnings)
+            })
+            .transpose()
         });
         match parsed {
             Ok(configuration) => self.configurations.extend(configuration),
@@ -116,9 +119,13 @@ impl Parsed {
             "a Configuration among the documents is not applied",
             "give it as the configuration, with `--config`",
         ));
-        if let Ok(configuration) =
-            configuration::decode(tree, DocumentKind::Manifest, document, line)
-        {
+        if let Ok(configuration) = configuration::decode(
+            tree,
+            DocumentKind::Manifest,
+            document,
+            line,
+            &mut Vec::new(),
+        ) {
             self.configurations.push(configuration);
         }
     }

@@ -62,6 +62,9 @@ fn hint(fault: &Fault) -> &'static str {
         (FaultKind::Syntax, "could not find expected ':'" | "did not find expected key") => {
             "check the indentation and the quotes from here on"
         }
+        (FaultKind::Syntax, "found unexpected end of stream") => {
+            "close the quote or bracket that is open here"
+        }
         (FaultKind::Syntax, "alias to an anchor that this document does not have") => {
             "anchors do not reach over `---`; quote a value that begins with `*`"
         }

@@ -126,7 +126,7 @@ impl Batch {
         }
         let bytes = components.iter().map(Component::bytes).sum::<usize>()
             + problems.len() * size_of::<Problem>()
-            + requests.len() * size_of::<Request>();
+            + requests.iter().map(Request::bytes).sum::<usize>();
         Ok(Self {
             texts: Texts::default(),
             // Where nothing is asked for, nothing will be placed.
@@ -221,6 +221,7 @@ impl Batch {
             match (self.attempt(guest, indices, answers, budget), indices) {
                 (Ok(placed), _) => placement.add(placed),
                 (Err(error), &[index]) => placement.fail(index, error),
+                (Err(GuestError::Cancelled), _) => return placement,
                 (Err(_), indices) => {
                     let (first, second) = indices.split_at(indices.len() / 2);
                     waiting.extend([second, first]);
@@ -272,7 +273,7 @@ impl Batch {
                 && seen.insert((place.component, place.item))
                 && request.is_some()
                 && answers.next() == request
-                && answers.all(|answer| Some(answer) == request)
+                && answers.next().is_none()
         });
         if valid {
             Ok(())

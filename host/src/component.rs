@@ -1,5 +1,6 @@
 //! Components as the documents have them, and as they come out resolved.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
@@ -53,8 +54,8 @@ pub enum Reference {
     Variable(String),
 }
 
-/// A named value of a resource.
-#[derive(Clone, Debug)]
+/// A named value of a resource. `Debug` does not show the value: people paste passwords.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Item {
     /// The name.
@@ -71,6 +72,19 @@ pub struct Item {
     pub position: Place,
     /// The index of the request that it needs, in its batch.
     pub(crate) request: Option<usize>,
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Item")
+            .field("name", &self.name)
+            .field("place", &self.place)
+            .field("value", &self.value.as_ref().map(|_| "[redacted]"))
+            .field("secret_key_ref", &self.secret_key_ref)
+            .field("env_ref", &self.env_ref)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Item {
@@ -217,14 +231,23 @@ pub enum Origin {
     Variable(String),
 }
 
-/// A resolved value.
-#[derive(Clone, Debug)]
+/// A resolved value. `Debug` shows neither kind: people paste passwords.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Value {
     /// Text of the document.
     Plain(String),
     /// What a store or the environment gave. Reading it is explicit.
     Secret(SecretValue),
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain([redacted])",
+            Self::Secret(_) => "Secret([redacted])",
+        })
+    }
 }
 
 /// A property of a resolved component.

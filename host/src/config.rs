@@ -1,6 +1,7 @@
 //! Dapr Configurations as a policy.
 
 use std::sync::Arc;
+use std::thread;
 
 use crate::batch::{Batch, Texts};
 use crate::document::Document;
@@ -59,13 +60,23 @@ fn scopes_of(
     let mut texts = Texts::default();
     texts.push(Arc::clone(&name), document);
     let _last = guest.last_instance();
-    let batch = Batch::parse_or_refuse(guest, texts, &Budget::new(limits, 1, 1));
-    let errors = batch
-        .problems
-        .iter()
-        .any(|problem| problem.severity == Severity::Error);
-    if errors {
-        return Err(batch.problems);
+    let budget = Budget::new(limits, 1, 1);
+    // Not on this thread: a runtime may have it, and a guest of another's may block.
+    let parsed = thread::scope(|scope| {
+        let parse = || Batch::parse_or_refuse(guest, texts, &budget);
+        scope.spawn(parse).join()
+    });
+    let batch = parsed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let mut problems = batch.problems;
+    if mode == Mode::Strict {
+        // A field that is misspelt would leave a store open.
+        for problem in &mut problems {
+            problem.severity = Severity::Error;
+        }
+    }
+    problems.retain(|problem| problem.severity == Severity::Error);
+    if !problems.is_empty() {
+        return Err(problems);
     }
     let Some(scopes) = batch
         .configurations
@@ -87,8 +98,8 @@ fn add(policy: Policy, scope: wit::SecretsScope, name: &Arc<str>) -> Result<Poli
         "" | "allow" => DefaultAccess::Allow,
         "deny" => DefaultAccess::Deny,
         _ => {
-            let access = printable(&scope.default_access);
-            let message = format!("defaultAccess {access} can be either allow or deny");
+            // What stands there instead can be anything, so it is not shown.
+            let message = "`defaultAccess` can be either allow or deny".to_owned();
             let hint = "write `defaultAccess: deny` or `defaultAccess: allow`";
             return Err(vec![problem(Class::DocumentSchema, at, message, hint)]);
         }

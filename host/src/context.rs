@@ -45,10 +45,11 @@ impl Context {
         self
     }
 
-    /// Ends every fetch that takes longer than this from now. Needs a tokio runtime with timers.
+    /// Ends every fetch that takes longer than this from now; never, where that is later than the
+    /// clock can tell. Needs a tokio runtime with timers.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.deadline = Some(Instant::now() + timeout);
+        self.deadline = Instant::now().checked_add(timeout);
         self
     }
 }

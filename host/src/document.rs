@@ -1,9 +1,12 @@
 //! What is given to be loaded.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// A text to load.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows its name and length alone: people paste passwords.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Document {
     /// The name to report in problems, a path for instance.
@@ -19,5 +22,14 @@ impl Document {
             name: name.into(),
             text: text.into(),
         }
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("name", &self.name)
+            .field("bytes", &self.text.len())
+            .finish_non_exhaustive()
     }
 }

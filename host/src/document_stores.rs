@@ -18,7 +18,7 @@ use crate::schedule::{self, Placing};
 use crate::secret::Secret;
 use crate::secrets::{Run, Secrets};
 use crate::stores::{
-    self, BulkRequest, Grants, SecretRequest, SecretStore, StoreConfig, StoreError,
+    self, BulkRequest, Discreet, Grants, SecretRequest, SecretStore, StoreConfig, StoreError,
 };
 
 /// The components that declare a store of a name that is not taken.
@@ -137,7 +137,16 @@ async fn open_one(
         context,
         inner.mode,
     );
-    match stores::open(&config) {
+    let from_secrets = resolved
+        .properties
+        .iter()
+        .any(|property| matches!(property.value, Value::Secret(_)));
+    let opened = match stores::open(&config) {
+        Ok(store) if from_secrets => Ok(Arc::new(Discreet(store)) as Arc<dyn SecretStore>),
+        Err(error) if from_secrets => Err(Discreet::hide(&error)),
+        opened => opened,
+    };
+    match opened {
         Ok(store) => secrets.insert(&component.name, store),
         Err(error) => refuse(
             resolver,

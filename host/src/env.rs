@@ -9,6 +9,8 @@ use crate::secret::SecretValue;
 pub const NAMESPACE: &str = "NAMESPACE";
 /// The pod's name, for `{podName}` in a value.
 pub const POD_NAME: &str = "POD_NAME";
+/// Keeps messages without color on a terminal, whatever it holds (<https://no-color.org>).
+pub const NO_COLOR: &str = "NO_COLOR";
 /// In Kubernetes, the variables that components may reference, by Dapr's injector.
 pub const DAPR_ENV_KEYS: &str = "DAPR_ENV_KEYS";
 

@@ -121,16 +121,22 @@ fn lenient(
     }
 }
 
-fn problem(component: &Component, item: &Item, error: SecretError, severity: Severity) -> Problem {
+/// A failure to get the value of an item, where it stands.
+pub(crate) fn problem(
+    component: &Component,
+    item: &Item,
+    error: SecretError,
+    severity: Severity,
+) -> Problem {
     let names_no_store = error.class == Class::StoreUnknown && !component.secret_store.is_empty();
     let place = if names_no_store {
         &component.secret_store_position
     } else {
         &item.position
     };
-    let mut names = vec![component.secret_store.clone(), item.env_ref.clone()];
+    let mut names = vec![cut(&component.secret_store), cut(&item.env_ref)];
     if let Some((name, key)) = &item.secret_key_ref {
-        names.extend([name.clone(), key.clone()]);
+        names.extend([cut(name), cut(key)]);
     }
     Problem {
         class: error.class,
@@ -139,11 +145,16 @@ fn problem(component: &Component, item: &Item, error: SecretError, severity: Sev
         message: error.message,
         hint: error.hint,
         subject: Some(Subject {
-            component: component.name.clone(),
-            property: item.name.clone(),
+            component: cut(&component.name),
+            property: cut(&item.name),
             names,
         }),
     }
+}
+
+/// A name for a problem, which has its own copy: there can be as many problems as items.
+fn cut(name: &str) -> String {
+    name.chars().take(250).collect()
 }
 
 /// What Dapr writes in place of `{appID}` and the like.

@@ -2,7 +2,8 @@
 
 use crate::component::{Component, Origin};
 use crate::error::SecretError;
-use crate::problem::Problem;
+use crate::finish;
+use crate::problem::{Problem, Severity};
 
 /// What documents hold, and what they would be allowed; nothing is fetched.
 #[derive(Debug)]
@@ -24,6 +25,23 @@ pub struct InspectedComponent {
     pub component: Component,
     /// Its references, in the order of its items.
     pub references: Vec<InspectedReference>,
+}
+
+impl InspectedComponent {
+    /// The references that would be refused, as problems.
+    pub fn problems(&self) -> Vec<Problem> {
+        let refused = self.references.iter().filter_map(|reference| {
+            let item = self.component.items.get(reference.item)?;
+            let refusal = reference.refusal.clone()?;
+            Some(finish::problem(
+                &self.component,
+                item,
+                refusal,
+                Severity::Error,
+            ))
+        });
+        refused.collect()
+    }
 }
 
 /// A reference, and whether policy lets it through.

@@ -60,6 +60,8 @@ impl Resolver {
         let mut batches = schedule::parse(&inner.guest, texts, &budget).await;
         for batch in &mut batches {
             problems.append(&mut batch.problems);
+            // Those among manifests are not applied.
+            batch.configurations.clear();
         }
         let components = batches.iter().flat_map(|batch| &batch.components);
         let exclusions = select(components, context, inner.mode, &mut problems);

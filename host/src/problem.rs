@@ -128,11 +128,16 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
+/// A name or text of a document for a terminal: control and bidirectional characters escaped.
+pub fn terminal_safe(text: &str) -> String {
+    escaped(text.chars())
+}
+
 fn escaped(characters: impl Iterator<Item = char>) -> String {
     let mut out = String::new();
     for character in characters {
         if character.is_control() || is_bidirectional(character) {
-            out.extend(character.escape_unicode());
+            out.extend(character.escape_default());
         } else {
             out.push(character);
         }
@@ -156,7 +161,7 @@ mod tests {
     fn terminal_escapes_and_reordering_are_shown_and_not_done() {
         assert_eq!(
             printable("a\u{1b}[31m\u{202e}b\n"),
-            "a\\u{1b}[31m\\u{202e}b\\u{a}"
+            "a\\u{1b}[31m\\u{202e}b\\n"
         );
         assert_eq!(printable(&"x".repeat(500)).chars().count(), 121);
     }

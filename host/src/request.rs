@@ -20,3 +20,24 @@ pub enum Request {
     /// An environment variable.
     Variable(String),
 }
+
+impl Request {
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = match self {
+            Self::Key {
+                store,
+                secret,
+                key,
+                namespace,
+                options,
+            } => {
+                let options = options.iter().map(|(name, value)| name.len() + value.len());
+                let names = store.len() + secret.len() + key.len() + namespace.len();
+                names + options.sum::<usize>()
+            }
+            Self::Variable(name) => name.len(),
+        };
+        size_of::<Self>() + texts
+    }
+}

@@ -21,6 +21,7 @@ const INLINE_BYTES: usize = 16 << 10;
 pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget) -> Vec<Batch> {
     if let [only] = texts.as_slice()
         && only.bytes() <= INLINE_BYTES
+        && guest.runs_inline()
         && let Some(only) = texts.pop()
     {
         match Batch::parse(guest, only, &budget.brief()) {
@@ -77,6 +78,7 @@ pub(crate) async fn place(
 ) -> Vec<(Batch, Placement)> {
     if let [only] = work.as_mut_slice()
         && only.batch.bytes() <= INLINE_BYTES
+        && guest.runs_inline()
         && let Ok(placed) = only
             .batch
             .attempt(guest, &only.indices, &only.answers, &budget.brief())
@@ -143,7 +145,11 @@ async fn on_threads<T: Send + 'static, R: Send + 'static>(
         results.extend(drain(&shared.0, &shared.1));
     }
     for receiver in waiting {
-        results.extend(receiver.await.unwrap_or_default());
+        match receiver.await {
+            Ok(done) => results.extend(done),
+            // A thread that panicked must not make documents vanish.
+            Err(_) => std::panic::resume_unwind(Box::new("a thread of keyref's panicked")),
+        }
     }
     cancel.armed = false;
     results.sort_by_key(|(index, _)| *index);

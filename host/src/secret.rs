@@ -65,9 +65,9 @@ impl From<String> for SecretValue {
     }
 }
 
-/// A secret: its keys, each with a value.
+/// A secret: its keys, each with a value. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Secret(BTreeMap<String, SecretValue>);
+pub struct Secret(Arc<BTreeMap<String, SecretValue>>);
 
 impl Secret {
     /// The value of a key.
@@ -100,12 +100,12 @@ impl fmt::Debug for Secret {
 
 impl<K: Into<String>, V: Into<SecretValue>> FromIterator<(K, V)> for Secret {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self(
+        let entries = entries.into_iter();
+        Self(Arc::new(
             entries
-                .into_iter()
                 .map(|(key, value)| (key.into(), value.into()))
                 .collect(),
-        )
+        ))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
@@ -20,6 +20,9 @@ use crate::request::Request;
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
 use crate::suggest;
+
+/// Fetches that are under way; forks, which share stores, share them, too.
+type Inflight = Mutex<HashMap<FetchKey, WeakShared<BoxFuture<'static, Fetched>>>>;
 
 /// A store's answer, which all who wait for it share.
 type Fetched = Result<Option<Secret>, StoreError>;
@@ -41,7 +44,7 @@ struct Door {
     namespaces: Option<BTreeSet<String>>,
     default_store: Option<String>,
     observer: Option<Arc<dyn Observer>>,
-    inflight: Mutex<HashMap<FetchKey, WeakShared<BoxFuture<'static, Fetched>>>>,
+    inflight: Arc<Inflight>,
     calls: AtomicU64,
     /// The number of the next store; shared by forks, which share stores.
     instances: Arc<AtomicU64>,
@@ -72,10 +75,10 @@ pub(crate) struct Setup {
 
 impl Secrets {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self::with_instances(setup, Arc::default())
+        Self::sharing(setup, Arc::default(), Arc::default())
     }
 
-    fn with_instances(setup: Setup, instances: Arc<AtomicU64>) -> Self {
+    fn sharing(setup: Setup, instances: Arc<AtomicU64>, inflight: Arc<Inflight>) -> Self {
         let Setup {
             policy,
             environment,
@@ -92,7 +95,7 @@ impl Secrets {
                 namespaces,
                 default_store,
                 observer,
-                inflight: Mutex::default(),
+                inflight,
                 calls: AtomicU64::new(0),
                 instances,
             }),
@@ -109,8 +112,10 @@ impl Secrets {
             default_store: door.default_store.clone(),
             observer: door.observer.clone(),
         };
-        let fork = Self::with_instances(setup, Arc::clone(&door.instances));
+        let (instances, inflight) = (Arc::clone(&door.instances), Arc::clone(&door.inflight));
+        let fork = Self::sharing(setup, instances, inflight);
         *write(&fork.door.stores) = read(&door.stores).clone();
+        *write(&fork.door.broken) = read(&door.broken).clone();
         fork
     }
 
@@ -247,6 +252,7 @@ impl Secrets {
                     printable(&name)
                 ),
             )
+            .with_hint("check its name, and the namespace that the store reads")
         })
     }
 
@@ -263,7 +269,7 @@ impl Secrets {
         let begin = Instant::now();
         let answer = within(context, named.store.bulk(&request, context)).await;
         self.observe(context, store, None, begin, answer.as_ref().err());
-        let mut secrets = answer.map_err(SecretError::from)?;
+        let mut secrets = answer.map_err(|error| locate(error, store, ""))?;
         secrets.retain(|name, _| self.door.policy.decide(store, name) == Decision::Allow);
         Ok(secrets)
     }
@@ -276,6 +282,7 @@ impl Secrets {
                 Class::SecretAbsent,
                 format!("environment variable `{}` is not set", printable(name)),
             )
+            .with_hint("set it, or write the `value` itself")
         })
     }
 
@@ -297,13 +304,10 @@ impl Secrets {
 
     /// The fetch of a secret, shared with whoever is waiting for the same one.
     fn start(&self, key: FetchKey, named: &Arc<Named>, context: &Context) -> Fetch {
-        let mut inflight = self
-            .door
-            .inflight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        inflight.retain(|_, fetch| fetch.upgrade().is_some());
-        if let Some(fetch) = inflight.get(&key).and_then(WeakShared::upgrade) {
+        let mut inflight = lock(&self.door.inflight);
+        let shared = inflight.get(&key).and_then(WeakShared::upgrade);
+        // One that has ended is as old as whoever still holds it.
+        if let Some(fetch) = shared.filter(|fetch| fetch.peek().is_none()) {
             return fetch;
         }
         let (secrets, named) = (self.clone(), Arc::clone(named));
@@ -311,7 +315,12 @@ impl Secrets {
         let mut context = context.clone();
         context.deadline = None;
         let FetchKey { store, request, .. } = key.clone();
+        let entry = InflightEntry {
+            key: key.clone(),
+            inflight: Arc::clone(&self.door.inflight),
+        };
         let fetch = async move {
+            let _entry = entry;
             secrets.door.calls.fetch_add(1, Ordering::Relaxed);
             let begin = Instant::now();
             let answer = named.store.get(&request, &context).await;
@@ -460,6 +469,18 @@ fn locate(error: StoreError, store: &str, secret: &str) -> SecretError {
     SecretError::new(class, format!("{place}: {message}")).with_hint(hint)
 }
 
+/// Takes a fetch off the list once it has ended or nobody waits for it any more.
+struct InflightEntry {
+    key: FetchKey,
+    inflight: Arc<Inflight>,
+}
+
+impl Drop for InflightEntry {
+    fn drop(&mut self) {
+        lock(&self.inflight).remove(&self.key);
+    }
+}
+
 /// What one run has fetched: each secret once, however many references name it.
 #[derive(Default)]
 pub(crate) struct Run {
@@ -512,7 +533,7 @@ async fn within<T>(
 fn absent_key(secret: &str, key: &str, found: &Secret) -> SecretError {
     const MOST: usize = 20;
     let keys: Vec<String> = found.keys().take(MOST).map(printable).collect();
-    let hint = suggest::among("keys", key, keys.iter().map(String::as_str));
+    let hint = suggest::among("keys", key, found.keys());
     let mut error = SecretError::new(
         Class::KeyAbsent,
         format!(
@@ -524,6 +545,10 @@ fn absent_key(secret: &str, key: &str, found: &Secret) -> SecretError {
     .with_hint(hint);
     error.keys = keys;
     error
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

@@ -1,10 +1,18 @@
 //! "Did you mean": the known name that is nearest to an unknown one.
 
+use crate::problem::printable;
+
 /// The nearest of some names, where one is near enough to be what was meant.
+///
+/// Names of more than 120 bytes are not compared: the time is the product of two lengths.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LONGEST: usize = 120;
+    if name.len() > LONGEST {
+        return None;
+    }
     known
         .into_iter()
-        .filter(|candidate| *candidate != name)
+        .filter(|candidate| *candidate != name && candidate.len() <= LONGEST)
         .map(|candidate| {
             let distance =
                 strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
@@ -17,16 +25,17 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 /// A hint that lists some known names (at most 20), and says which may have been meant.
 pub fn among<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let known: Vec<_> = known.into_iter().take(20).collect();
+    let known: Vec<_> = known.into_iter().collect();
     if known.is_empty() {
         return String::new();
     }
     let list = known
         .iter()
-        .map(|name| format!("`{name}`"))
+        .take(20)
+        .map(|name| format!("`{}`", printable(name)))
         .collect::<Vec<_>>()
         .join(", ");
-    match nearest(name, known) {
+    match nearest(name, known).map(printable) {
         Some(nearest) => format!("did you mean `{nearest}`? {what}: {list}"),
         None => format!("{what}: {list}"),
     }

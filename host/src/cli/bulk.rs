@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use keyref::problem::terminal_safe;
 use keyref::stores::BulkRequest;
 use zeroize::Zeroizing;
 
@@ -22,14 +23,17 @@ pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<St
         Err(status) => return Ok(status),
     };
     let mut shapes = BTreeMap::new();
+    let mut status = Status::Done;
     for (name, secret) in &secrets {
         match json::secret(secret) {
-            Ok(keys) => shapes.insert(name.as_str(), keys),
+            Ok(keys) => drop(shapes.insert(name.as_str(), keys)),
+            // The others are printed all the same.
             Err(key) => {
+                let (key, name) = (terminal_safe(&key), terminal_safe(name));
                 let message = format!("the value of key `{key}` of `{name}` is not text");
-                return Ok(reading::not_text(message, global));
+                status = reading::not_text(message, global);
             }
-        };
+        }
     }
     match arguments.format {
         Format::Json => output::json(&shapes)?,
@@ -45,5 +49,5 @@ pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<St
             output::data(out.as_bytes())?;
         }
     }
-    Ok(Status::Done)
+    Ok(status)
 }

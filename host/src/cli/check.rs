@@ -1,7 +1,7 @@
 //! `keyref check`: whether documents resolve. Prints no value ever.
 
 use anyhow::Result;
-use keyref::problem::Problem;
+use keyref::InspectedComponent;
 use serde::Serialize;
 
 use super::arguments::{CheckArguments, CheckFormat, Global};
@@ -22,7 +22,10 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
     let documents = std::mem::take(&mut session.documents);
     let (components, stores, references, mut problems) = if arguments.offline {
         let inspection = session.resolver.inspect(documents, &session.context).await;
-        let refusals = inspection.components.iter().flat_map(refusals);
+        let refusals = inspection
+            .components
+            .iter()
+            .flat_map(InspectedComponent::problems);
         let problems: Vec<_> = inspection.problems.into_iter().chain(refusals).collect();
         let references = inspection
             .components
@@ -68,21 +71,4 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         CheckFormat::Sarif => output::json(&sarif::log(&problems))?,
     }
     Ok(session::status(&problems))
-}
-
-/// References that would be refused before any store is asked.
-fn refusals(inspected: &keyref::InspectedComponent) -> Vec<Problem> {
-    let component = &inspected.component;
-    let refused = inspected.references.iter().filter_map(|reference| {
-        let refusal = reference.refusal.as_ref()?;
-        let item = component.items.get(reference.item)?;
-        let problem = Problem::new(
-            refusal.class,
-            Some(item.position.clone()),
-            refusal.message.clone(),
-            refusal.hint.clone(),
-        );
-        Some(problem.about(&component.name, &item.name))
-    });
-    refused.collect()
 }

@@ -6,6 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use keyref::Document;
 use keyref::error::SecretError;
 use keyref::problem::{Place, Problem, Severity};
+use keyref::stores::StoreError;
 
 use super::arguments::Global;
 use super::mask::mask;
@@ -85,6 +86,15 @@ fn without_gaps(text: &str) -> String {
 pub(super) fn print_secret_error(error: &SecretError, global: &Global) {
     let problem = Problem::new(error.class, None, error.message.clone(), error.hint.clone());
     print(&[problem], &Sources::default(), global);
+}
+
+/// Prints why a store of the command line cannot be used.
+pub(super) fn print_store_error(store: &str, error: StoreError, global: &Global) {
+    let message = format!("store `{store}`: {}", error.message);
+    print_secret_error(
+        &SecretError::new(error.class, message).with_hint(error.hint),
+        global,
+    );
 }
 
 fn group<'p>(problem: &'p Problem, sources: &Sources) -> Group<'p> {

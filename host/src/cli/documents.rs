@@ -120,6 +120,7 @@ fn is_yaml(path: &Path) -> bool {
 
 /// The files that match a pattern, in which `*` does not cross a `/` and `**` does.
 fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
+    let pattern = pattern.trim_start_matches("./");
     let glob = GlobBuilder::new(pattern)
         .literal_separator(true)
         .build()

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use keyref::component::Origin;
+use keyref::problem::terminal_safe as safe;
 use keyref::{InspectedComponent, InspectedReference};
 
 use super::arguments::{Format, Global, InspectArguments};
@@ -37,15 +38,16 @@ fn text(components: &[InspectedComponent]) -> String {
     let mut out = String::new();
     for inspected in components {
         let component = &inspected.component;
-        let _ = writeln!(out, "{} ({})", component.name, session::type_of(component));
+        let kind = session::type_of(component);
+        let _ = writeln!(out, "{} ({})", safe(&component.name), safe(&kind));
         for reference in &inspected.references {
             if let Some(item) = component.items.get(reference.item) {
                 let _ = writeln!(
                     out,
                     "  {}  {}  {}  {}",
                     item.position,
-                    item.name,
-                    origin(&reference.origin),
+                    safe(&item.name),
+                    safe(&origin(&reference.origin)),
                     decision(reference)
                 );
             }

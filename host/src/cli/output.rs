@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use keyref::env::{self, Environment};
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -49,7 +50,10 @@ pub(super) fn is_colored(color: Color) -> bool {
     match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => io::stderr().is_terminal(),
+        Color::Auto => {
+            let refused = Environment::process().text(env::NO_COLOR);
+            refused.is_none_or(|value| value.is_empty()) && io::stderr().is_terminal()
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use keyref::component::{Origin, Property, ResolvedComponent, Value};
-use keyref::problem::Problem;
+use keyref::problem::{Problem, terminal_safe as safe};
 use zeroize::Zeroizing;
 
 use super::arguments::{Global, ResolveArguments, ResolveFormat};
@@ -68,15 +68,17 @@ fn print_text(components: &[&ResolvedComponent], reveal: bool) -> Result<()> {
             out.push('\n');
         }
         let component = &resolved.component;
-        out.extend([&component.name, " (", &session::type_of(component), ")\n"]);
-        let length = |property: &Property| property.name.chars().count();
+        let (name, kind) = (safe(&component.name), safe(&session::type_of(component)));
+        out.extend([&name, " (", &kind, ")\n"]);
+        let length = |property: &Property| safe(&property.name).chars().count();
         let width = resolved.properties.iter().map(length).max();
         for property in &resolved.properties {
             let value = shown(resolved, property, reveal);
             let origin = property.origin.as_ref().map(origin).unwrap_or_default();
+            let (name, origin) = (safe(&property.name), safe(&origin));
             // Piece by piece, because what is formatted first is not wiped.
             let blanks = " ".repeat(width.unwrap_or_default() - length(property) + 2);
-            out.extend(["  ", &property.name, &blanks, &value, &origin, "\n"]);
+            out.extend(["  ", &name, &blanks, &value, &origin, "\n"]);
         }
     }
     Ok(output::data(out.as_bytes())?)
@@ -91,15 +93,7 @@ fn shown(component: &ResolvedComponent, property: &Property, reveal: bool) -> Ze
         }
         _ => MASKED,
     };
-    let mut shown = Zeroizing::new(String::with_capacity(text.len()));
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    Zeroizing::new(safe(text))
 }
 
 fn origin(origin: &Origin) -> String {
@@ -126,8 +120,8 @@ fn print_env(components: &[&ResolvedComponent]) -> Result<()> {
             if value.contains('\0') {
                 bail!(
                     "property `{}` of `{}` has a NUL, which no variable can hold",
-                    property.name,
-                    resolved.component.name
+                    safe(&property.name),
+                    safe(&resolved.component.name)
                 );
             }
             let quoted = Zeroizing::new(format!("'{}'", value.replace('\'', r"'\''")));

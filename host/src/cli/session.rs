@@ -56,25 +56,24 @@ pub(super) fn open(
         .allow_any_namespace()
         .allow_document_stores(Grants::all());
     for config in &exchanged {
-        let store = stores::open(config)
-            .with_context(|| format!("failed to open store `{}`", config.name))?;
-        builder = builder.shared_store(&config.name, store);
+        match stores::open(config) {
+            Ok(store) => builder = builder.shared_store(&config.name, store),
+            Err(error) => {
+                diagnostics::print_store_error(&config.name, error, global);
+                return Ok(Err(Refused));
+            }
+        }
     }
     if global.kubernetes {
         builder = builder.default_secret_store(BUILTIN_KUBERNETES);
-        let exchanged = exchanged
-            .iter()
-            .any(|config| config.name == BUILTIN_KUBERNETES);
-        if !exchanged {
+        let is_builtin = |config: &StoreConfig| config.name == BUILTIN_KUBERNETES;
+        if !exchanged.iter().any(is_builtin) {
             let store = builtin_store(&context, environment)?;
             builder = builder.shared_store(BUILTIN_KUBERNETES, store);
         }
     }
     let mut sources = Sources::of(&documents);
-    for path in &global.config {
-        let text =
-            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-        let document = Document::new(path.display().to_string(), text);
+    for document in configurations(global)? {
         sources.add(&document);
         builder = builder.configuration(document);
     }
@@ -97,6 +96,16 @@ pub(super) fn open(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn configurations(global: &Global) -> Result<Vec<Document>> {
+    let paths = global.config.iter();
+    let read = |path: &PathBuf| {
+        let text = std::fs::read(path);
+        let text = text.with_context(|| format!("failed to read `{}`", path.display()))?;
+        Ok(Document::new(path.display().to_string(), text))
+    };
+    paths.map(read).collect()
 }
 
 /// The store that Dapr has in Kubernetes without a component.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use keyref::problem::terminal_safe as safe;
 use keyref::stores::REGISTRY;
 use serde::Serialize;
 
@@ -88,7 +89,8 @@ pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<
 fn text(listed: &Listed) -> String {
     let mut out = String::from("stores\n");
     for store in &listed.stores {
-        let _ = writeln!(out, "  {}  {}  {}", store.name, store.kind, store.declared);
+        let (name, kind) = (safe(&store.name), safe(&store.kind));
+        let _ = writeln!(out, "  {name}  {kind}  {}", store.declared);
     }
     out.push_str("known kinds\n");
     for kind in &listed.kinds {

@@ -70,9 +70,11 @@ impl Budget {
     /// an honest one needs ten times over.
     pub(crate) fn allowance(&self, bytes: usize) -> Option<Duration> {
         let wasted = Duration::from_micros(self.wasted.load(Ordering::Relaxed));
-        let enough = self.time + self.time / 2;
+        let enough = self.time.saturating_add(self.time / 2);
         let fair = Duration::from_millis(20) + Duration::from_micros(bytes as u64 / 4);
-        if wasted > enough * 2 {
+        // So that a run ends within twice the time of a call, on however many cores.
+        let workers = u32::try_from(self.workers).unwrap_or(u32::MAX);
+        if wasted > self.time.saturating_mul(workers.saturating_add(1)) {
             return None;
         }
         Some(self.time.min(enough.saturating_sub(wasted).max(fair)))

@@ -282,6 +282,10 @@ fn classify(error: &wasmtime::Error, store: &Store<State>) -> GuestError {
     if error.is::<TooManyHandles>() {
         return GuestError::Limit("handles");
     }
+    // Others have the instances for now: those of a call that was cancelled live on for a tick.
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return GuestError::CROWDED;
+    }
     if let Some(refused) = store.data().limiter.refused {
         return refused;
     }

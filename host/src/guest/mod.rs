@@ -51,6 +51,8 @@ struct Shared {
     instances: Arc<Semaphore>,
     /// That one, for those who cannot wait on a permit.
     last_instance: Mutex<()>,
+    /// Whether its calls may block, as those of WASI may.
+    may_block: bool,
 }
 
 /// The most instances that one run may have.
@@ -72,7 +74,7 @@ impl Guest {
             unsafe { Component::deserialize(&engine, EMBEDDED) }.map_err(GuestError::unusable)?;
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, State::answers).map_err(GuestError::unusable)?;
-        Self::new(engine, &linker, &component)
+        Self::new(engine, &linker, &component, false)
     }
 
     /// Another implementation of the world `secrets-resolver`, compiled now. It may import WASI,
@@ -87,13 +89,14 @@ impl Guest {
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, State::answers).map_err(GuestError::unusable)?;
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(GuestError::unusable)?;
-        Self::new(engine, &linker, &component)
+        Self::new(engine, &linker, &component, true)
     }
 
     fn new(
         engine: Engine,
         linker: &Linker<State>,
         component: &Component,
+        may_block: bool,
     ) -> Result<Self, GuestError> {
         let pre = linker
             .instantiate_pre(component)
@@ -107,6 +110,7 @@ impl Guest {
                 ticker,
                 instances: Arc::new(Semaphore::new(config::INSTANCES as usize - 1)),
                 last_instance: Mutex::default(),
+                may_block,
             }),
         })
     }
@@ -121,6 +125,11 @@ impl Guest {
             count: count as usize,
             _permits: permits.await.ok(),
         }
+    }
+
+    /// Whether its calls may run on an executor's thread.
+    pub(crate) fn runs_inline(&self) -> bool {
+        !self.shared.may_block
     }
 
     /// Takes the one instance that is kept for those who cannot wait on a permit.

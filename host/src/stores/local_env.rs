@@ -56,7 +56,7 @@ impl SecretStore for LocalEnv {
     ) -> Result<Option<Secret>, StoreError> {
         let variable = format!("{}{}", self.prefix, request.name);
         let value = if env::is_refused(&variable) {
-            tracing::warn!(variable, "access to this environment variable is forbidden");
+            tracing::warn!("access to this environment variable is forbidden");
             None
         } else {
             self.environment.get(&variable)

@@ -16,6 +16,7 @@ use crate::secret::Secret;
 use crate::suggest;
 
 mod config;
+mod discreet;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local_env;
@@ -24,6 +25,7 @@ mod local_file;
 mod memory;
 
 pub use self::config::{Grants, StoreConfig};
+pub(crate) use self::discreet::Discreet;
 #[cfg(feature = "kubernetes")]
 pub use self::kubernetes::Kubernetes;
 pub use self::local_env::LocalEnv;
@@ -35,6 +37,9 @@ pub use self::memory::Memory;
 ///
 /// Only keyref's own door calls these, after policy has been asked, and once for each secret
 /// however many references name it. Implementations need no cache and no policy of their own.
+///
+/// Callers who ask for one secret at the same time share one fetch, which has the context of the
+/// first of them, without its deadline: a store must not decide by the caller.
 #[async_trait]
 pub trait SecretStore: Send + Sync + 'static {
     /// Reads one secret; `None` where it does not exist, which is not a failure.
