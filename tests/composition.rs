@@ -122,6 +122,17 @@ fn manifest(name: &str) -> Val {
 }
 
 #[test]
+fn the_guest_imports_one_interface_and_has_at_most_200_kib() {
+    let engine = Engine::default();
+    let guest = components::keyref_guest();
+    let component = Component::new(&engine, &guest).unwrap();
+    let kind = component.component_type();
+    let imports: Vec<_> = kind.imports(&engine).map(|(name, _)| name).collect();
+    assert_eq!(imports, [SECRET_STORE]);
+    assert!(guest.len() <= 200 << 10, "{} bytes", guest.len());
+}
+
+#[test]
 fn the_guest_and_a_store_make_one_component_without_imports() {
     let engine = Engine::default();
     let component = Component::new(&engine, composed()).unwrap();

@@ -1,8 +1,15 @@
 //! The fewest backend calls: each secret once for each run, and once for all who wait for it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::future::Future as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as Poll, Waker};
 
-use keyref::stores::Memory;
+use keyref::observer::{DenyEvent, FetchEvent, Observer, ResolveEvent};
+use keyref::policy::{Policy, SecretsScope};
+use keyref::secret::Secret;
+use keyref::stores::{BulkRequest, Memory, SecretRequest, SecretStore, StoreError};
 use keyref::{Context, Document, Resolver};
 use keyref_tests::library::{Counting, block_on, manifest, resolve, resolve_with};
 
@@ -116,4 +123,121 @@ fn the_order_and_the_split_of_documents_change_nothing() {
     assert_eq!(together.len(), 20);
     assert_eq!(together, apart(&mut manifests.iter()));
     assert_eq!(together, apart(&mut manifests.iter().rev()));
+}
+
+#[derive(Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Log {
+    fn add(&self, event: String) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Observer for Log {
+    fn fetched(&self, context: &Context, event: &FetchEvent<'_>) {
+        let caller = context.caller.as_deref().unwrap_or_default();
+        self.add(format!(
+            "{caller} fetched {:?} of {}",
+            event.secret, event.store
+        ));
+    }
+
+    fn denied(&self, _: &Context, event: &DenyEvent<'_>) {
+        self.add(format!("denied {} of {}", event.secret, event.store));
+    }
+
+    fn resolved(&self, _: &Context, event: &ResolveEvent) {
+        self.add(format!(
+            "resolved {}, {} problems",
+            event.components, event.problems
+        ));
+    }
+}
+
+#[test]
+fn an_observer_sees_what_is_fetched_denied_and_resolved() {
+    let log = Arc::new(Log::default());
+    let scope = SecretsScope::new("vault").deny("t");
+    let resolver = Resolver::builder()
+        .store(
+            "vault",
+            Memory::new()
+                .with("s", [("k", "v")])
+                .with("t", [("k", "v")]),
+        )
+        .policy(Policy::open().with_scope(scope).unwrap())
+        .observer(Arc::clone(&log) as Arc<dyn Observer>)
+        .build()
+        .unwrap();
+    let reference = |secret: &str| format!("{{name: p, secretKeyRef: {{name: {secret}, key: k}}}}");
+    let documents = ["s", "t"]
+        .map(|name| Document::new(name, manifest(name, &[reference(name).as_str()], "vault")));
+    resolve_with(
+        &resolver,
+        documents.into(),
+        &Context::new().with_caller("me"),
+    );
+    let mut events = log.0.lock().unwrap().clone();
+    events.sort();
+    assert_eq!(
+        events,
+        [
+            "denied t of vault",
+            "me fetched Some(\"s\") of vault",
+            "resolved 1, 1 problems"
+        ]
+    );
+}
+
+/// A store that never answers, and knows who still waits for it.
+#[derive(Clone, Default)]
+struct Silent(Arc<AtomicUsize>);
+
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait::async_trait]
+impl SecretStore for Silent {
+    async fn get(&self, _: &SecretRequest, _: &Context) -> Result<Option<Secret>, StoreError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(Arc::clone(&self.0));
+        std::future::pending().await
+    }
+
+    async fn bulk(
+        &self,
+        _: &BulkRequest,
+        _: &Context,
+    ) -> Result<BTreeMap<String, Secret>, StoreError> {
+        Ok(BTreeMap::new())
+    }
+}
+
+#[test]
+fn dropping_the_future_ends_what_it_waits_for() {
+    let store = Silent::default();
+    let resolver = Resolver::builder()
+        .store("vault", store.clone())
+        .build()
+        .unwrap();
+    let text = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "vault");
+    let context = Context::new();
+    block_on(async {
+        let work = resolver.resolve(vec![Document::new("c.yaml", text)], &context);
+        let mut work = Box::pin(work);
+        let mut poll = Poll::from_waker(Waker::noop());
+        // The guest may take more than one turn on a slow machine.
+        while store.0.load(Ordering::SeqCst) == 0 {
+            assert!(work.as_mut().poll(&mut poll).is_pending());
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        drop(work);
+        assert_eq!(store.0.load(Ordering::SeqCst), 0);
+    });
 }

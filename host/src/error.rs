@@ -137,6 +137,8 @@ pub struct SecretError {
     pub hint: String,
     /// Where a key is absent: the keys that the secret has, at most 20.
     pub keys: Vec<String>,
+    /// Whether there is no such store, or none that is open: Dapr then waits for it.
+    pub(crate) without_store: bool,
 }
 
 impl SecretError {
@@ -147,6 +149,7 @@ impl SecretError {
             message: message.into(),
             hint: String::new(),
             keys: Vec::new(),
+            without_store: false,
         }
     }
 

@@ -103,8 +103,7 @@ pub(crate) fn finish(
 
 /// Whether Dapr would wait for this store.
 fn is_unready(error: &SecretError, origin: &Origin) -> bool {
-    matches!(origin, Origin::Secret { .. })
-        && matches!(error.class, Class::StoreUnknown | Class::StoreMisconfigured)
+    matches!(origin, Origin::Secret { .. }) && error.without_store
 }
 
 /// Dapr's outcome for an item, and what it says only in its log.

@@ -371,6 +371,13 @@ impl Secrets {
     }
 
     fn named<'s>(&'s self, store: &'s str) -> Result<(&'s str, Arc<Named>), SecretError> {
+        self.look_up(store).map_err(|mut error| {
+            error.without_store = true;
+            error
+        })
+    }
+
+    fn look_up<'s>(&'s self, store: &'s str) -> Result<(&'s str, Arc<Named>), SecretError> {
         let effective = self.effective_store(store);
         if let Some(named) = read(&self.door.stores).get(effective) {
             return Ok((effective, Arc::clone(named)));

@@ -13,6 +13,7 @@ pub mod components;
 pub mod kubernetes;
 pub mod library;
 pub mod mutate;
+pub mod stores;
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {
