@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use crate::component::Component;
 use crate::error::Class;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Answers, Budget, Guest, GuestError, Held, Instance, Part, Placed, requested};
+use crate::guest::{
+    Answers, Budget, Guest, GuestError, Held, Instance, Kept, Part, Placed, requested,
+};
 use crate::placement::{Placement, left_out};
 use crate::problem::{Place, Problem, Severity, printable};
 use crate::request::Request;
@@ -49,7 +51,7 @@ impl Texts {
 /// Documents that are parsed together, for one caller.
 pub(crate) struct Batch {
     texts: Texts,
-    instance: Option<Instance>,
+    kept: Option<Kept>,
     /// The components, in the order of the documents.
     pub(crate) components: Vec<Component>,
     /// What their items ask for.
@@ -130,7 +132,11 @@ impl Batch {
         Ok(Self {
             texts: Texts::default(),
             // Where nothing is asked for, nothing will be placed.
-            instance: (!requests.is_empty() && budget.keeps_instance()).then_some(instance),
+            kept: if requests.is_empty() {
+                None
+            } else {
+                instance.keep(budget)
+            },
             components,
             requests,
             configurations: parsed.configurations,
@@ -192,7 +198,7 @@ impl Batch {
     pub(crate) fn empty() -> Self {
         Self {
             texts: Texts::default(),
-            instance: None,
+            kept: None,
             components: Vec::new(),
             requests: Vec::new(),
             configurations: Vec::new(),
@@ -203,7 +209,7 @@ impl Batch {
 
     /// Lets the instance go; the documents are parsed again where something is to be placed.
     pub(crate) fn release(&mut self) {
-        self.instance = None;
+        self.kept = None;
     }
 
     /// Lets the guest place answers. Where it fails, it is tried with ever fewer components, down
@@ -243,17 +249,17 @@ impl Batch {
             return Ok(Vec::new());
         }
         // An instance that failed once is gone.
-        let instance = self.instance.take();
+        let kept = self.kept.take();
         let (instance, placed) = within(budget, self.texts.bytes(), |time| {
-            let mut instance = match instance {
-                Some(instance) => instance,
+            let mut instance = match kept {
+                Some(kept) => kept.instance,
                 None => Instance::parse(guest, &self.texts.documents, budget, time)?.0,
             };
             let placed = instance.resolve(indices, answers.clone(), time)?;
             Ok((instance, placed))
         })?;
         self.check(indices, &placed)?;
-        self.instance = Some(instance);
+        self.kept = instance.keep(budget);
         Ok(placed)
     }
 

@@ -60,7 +60,7 @@ fn scopes_of(
     let mut texts = Texts::default();
     texts.push(Arc::clone(&name), document);
     let _last = guest.last_instance();
-    let budget = Budget::new(limits, 1, 1);
+    let budget = Budget::new(limits);
     // Not on this thread: a runtime may have it, and a guest of another's may block.
     let parsed = thread::scope(|scope| {
         let parse = || Batch::parse_or_refuse(guest, texts, &budget);

@@ -9,8 +9,8 @@ use crate::batch::{self, Batch};
 use crate::context::Context;
 use crate::document::Document;
 use crate::error::Class;
+use crate::guest::Budget;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Budget, Instances};
 use crate::limits::Limits;
 use crate::problem::{Place, Problem};
 use crate::request::Request;
@@ -26,7 +26,6 @@ pub(crate) struct Loaded {
     pub(crate) problems: Vec<Problem>,
     pub(crate) budget: Budget,
     pub(crate) parse: Duration,
-    _instances: Instances,
 }
 
 impl Loaded {
@@ -55,8 +54,7 @@ impl Resolver {
         let inner = self.inner();
         let mut problems = Vec::new();
         let texts = batch::batches(admit(documents, &inner.limits, &mut problems));
-        let instances = inner.guest.instances(texts.len()).await;
-        let budget = Budget::new(&inner.limits, texts.len(), instances.count);
+        let budget = Budget::new(&inner.limits);
         let mut batches = schedule::parse(&inner.guest, texts, &budget).await;
         for batch in &mut batches {
             problems.append(&mut batch.problems);
@@ -82,7 +80,6 @@ impl Resolver {
             problems,
             budget,
             parse: begin.elapsed(),
-            _instances: instances,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget)
         && guest.runs_inline()
         && let Some(only) = texts.pop()
     {
+        let _permits = guest.working(1).await;
         match Batch::parse(guest, only, &budget.brief()) {
             Ok(batch) => return vec![batch],
             Err((only, _)) => texts.push(only),
@@ -31,7 +32,7 @@ pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget)
     }
     let (shared, own) = (guest.clone(), budget.clone());
     let work = move |texts| Batch::parse_or_each(&shared, texts, &own);
-    let parsed = on_threads(texts, budget.workers, budget, work).await;
+    let parsed = on_threads(guest, texts, budget.workers, budget, work).await;
     let mut parsed: Vec<_> = parsed.into_iter().flatten().collect();
     if parsed.iter().all(Result::is_ok) {
         return parsed.into_iter().filter_map(Result::ok).collect();
@@ -45,7 +46,7 @@ pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget)
         Ok(batch) => batch,
         Err(texts) => Batch::parse_or_refuse(&shared, texts, &own),
     };
-    on_threads(parsed, 1, budget, again).await
+    on_threads(guest, parsed, 1, budget, again).await
 }
 
 /// A batch to place answers in.
@@ -79,16 +80,18 @@ pub(crate) async fn place(
     if let [only] = work.as_mut_slice()
         && only.batch.bytes() <= INLINE_BYTES
         && guest.runs_inline()
-        && let Ok(placed) = only
-            .batch
-            .attempt(guest, &only.indices, &only.answers, &budget.brief())
-        && let Some(only) = work.pop()
     {
-        return vec![(only.batch, Placement::of(placed))];
+        let _permits = guest.working(1).await;
+        let (batch, brief) = (&mut only.batch, budget.brief());
+        if let Ok(placed) = batch.attempt(guest, &only.indices, &only.answers, &brief)
+            && let Some(only) = work.pop()
+        {
+            return vec![(only.batch, Placement::of(placed))];
+        }
     }
     let (shared, own) = (guest.clone(), budget.clone());
     let first = move |work: Placing| work.place(&shared, &own);
-    let placed = on_threads(work, budget.workers, budget, first).await;
+    let placed = on_threads(guest, work, budget.workers, budget, first).await;
     let crowded = |(_, placement): &(Placing, Placement)| placement.crowded();
     if !placed.iter().any(crowded) {
         return placed
@@ -104,7 +107,7 @@ pub(crate) async fn place(
             (work, placement)
         }
     };
-    let placed = on_threads(placed, 1, budget, again).await;
+    let placed = on_threads(guest, placed, 1, budget, again).await;
     placed
         .into_iter()
         .map(|(work, placement)| (work.batch, placement))
@@ -114,21 +117,25 @@ pub(crate) async fn place(
 /// Does work on each item on this many threads, so that the caller's executor goes on meanwhile.
 /// Dropping the future ends it.
 async fn on_threads<T: Send + 'static, R: Send + 'static>(
+    guest: &Guest,
     items: Vec<T>,
     threads: usize,
     budget: &Budget,
     work: impl Fn(T) -> R + Send + Sync + 'static,
 ) -> Vec<R> {
     let count = items.len();
+    let permits = guest.working(threads.min(count)).await;
+    let threads = permits.count;
     let queue: VecDeque<_> = items.into_iter().enumerate().collect();
-    let shared = Arc::new((Mutex::new(queue), work));
+    // The permits are given back when the last thread is done, even where nobody waits for it.
+    let shared = Arc::new((Mutex::new(queue), work, permits));
     let mut cancel = CancelOnDrop {
         flag: Arc::clone(&budget.cancelled),
         armed: true,
     };
     let mut results: Vec<(usize, R)> = Vec::with_capacity(count);
     let mut waiting = Vec::with_capacity(threads);
-    for _ in 0..threads.min(count) {
+    for _ in 0..threads {
         let (sender, receiver) = oneshot::channel();
         let shared = Arc::clone(&shared);
         let spawned = thread::Builder::new()

@@ -23,8 +23,6 @@ pub(crate) struct Budget {
     time: Duration,
     /// Microseconds that went into calls which failed.
     wasted: Arc<AtomicU64>,
-    /// How many instances may still be kept from parsing to placing.
-    keep: Arc<AtomicUsize>,
     /// How many threads may work at a time.
     pub(crate) workers: usize,
     /// Set when the answer is no longer wanted.
@@ -32,23 +30,15 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// For a run over this many batches with this many instances.
-    pub(crate) fn new(limits: &Limits, batches: usize, instances: usize) -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let workers = cores.min(instances).max(1);
-        let keep = if batches > instances {
-            instances.saturating_sub(workers)
-        } else {
-            instances
-        };
+    /// What one run may use up.
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             memory: limits.memory.min(config::MEMORY),
             left: Arc::new(AtomicUsize::new(limits.total_memory)),
             total_memory: limits.total_memory,
             time: limits.time,
             wasted: Arc::default(),
-            keep: Arc::new(AtomicUsize::new(keep)),
-            workers,
+            workers: thread::available_parallelism().map_or(1, usize::from),
             cancelled: Arc::default(),
         }
     }
@@ -86,16 +76,9 @@ impl Budget {
         self.wasted.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Whether one more instance may be kept from parsing to placing; counts it where it may.
-    pub(crate) fn keeps_instance(&self) -> bool {
-        // What is left must do for those that are at work.
-        let roomy = self.left.load(Ordering::Acquire) > self.total_memory / 4;
-        let one_less = |keep: usize| keep.checked_sub(1);
-        roomy
-            && self
-                .keep
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
-                .is_ok()
+    /// Whether there is memory to keep an instance: what is left must do for those at work.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.left.load(Ordering::Acquire) > self.total_memory / 4
     }
 
     /// Counts memory of the host that goes to what a guest said.

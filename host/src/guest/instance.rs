@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::ResourceAny;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
@@ -114,6 +115,23 @@ pub(crate) struct Instance {
     exports: SecretsResolver,
     set: ResourceAny,
     cancelled: Arc<AtomicBool>,
+}
+
+/// An instance that lives on after its call.
+pub(crate) struct Kept {
+    pub(crate) instance: Instance,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Instance {
+    /// Keeps the instance, where there is room for it; else it is gone.
+    pub(crate) fn keep(self, budget: &Budget) -> Option<Kept> {
+        let permit = self.guest.keep().filter(|_| budget.is_roomy())?;
+        Some(Kept {
+            instance: self,
+            _permit: permit,
+        })
+    }
 }
 
 /// What a guest says of documents.

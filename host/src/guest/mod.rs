@@ -25,7 +25,7 @@ pub(crate) use self::budget::{Budget, Held};
 pub(crate) use self::import::requested;
 pub use self::import::{Answers, Handle, add_to_linker};
 pub use self::instance::GuestError;
-pub(crate) use self::instance::{Instance, Part, Placed};
+pub(crate) use self::instance::{Instance, Kept, Part, Placed};
 
 /// The embedded guest, compiled by the build script for this version of wasmtime and this target.
 const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyref_guest.cwasm"));
@@ -47,16 +47,18 @@ struct Shared {
     engine: Engine,
     pre: SecretsResolverPre<State>,
     ticker: Ticker,
-    /// One permit for each instance that can live at a time, but for one.
-    instances: Arc<Semaphore>,
-    /// That one, for those who cannot wait on a permit.
+    /// Permits for the instances that are at work, which is never for long.
+    working: Arc<Semaphore>,
+    /// Permits for those that are kept while their secrets are fetched, which can be.
+    kept: Arc<Semaphore>,
+    /// The right to the one instance without a permit, for those who cannot wait for one.
     last_instance: Mutex<()>,
     /// Whether its calls may block, as those of WASI may.
     may_block: bool,
 }
 
-/// The most instances that one run may have.
-const MOST_OF_A_RUN: u32 = config::INSTANCES / 2;
+const KEPT: u32 = config::INSTANCES / 2;
+const WORKING: u32 = config::INSTANCES - KEPT - 1;
 
 impl Guest {
     /// The guest that is part of this crate.
@@ -108,23 +110,28 @@ impl Guest {
                 engine,
                 pre,
                 ticker,
-                instances: Arc::new(Semaphore::new(config::INSTANCES as usize - 1)),
+                working: Arc::new(Semaphore::new(WORKING as usize)),
+                kept: Arc::new(Semaphore::new(KEPT as usize)),
                 last_instance: Mutex::default(),
                 may_block,
             }),
         })
     }
 
-    /// Takes as many instances as a run over this many batches needs, all at once, so that two runs
-    /// cannot wait for each other. What it returns gives them back.
-    pub(crate) async fn instances(&self, batches: usize) -> Instances {
-        let count = u32::try_from(batches).unwrap_or(MOST_OF_A_RUN);
-        let count = count.min(MOST_OF_A_RUN);
-        let permits = Arc::clone(&self.shared.instances).acquire_many_owned(count);
-        Instances {
+    /// Waits until this many instances may work, at most as many as there are; they may until what
+    /// it returns is dropped. All at once, so that two runs cannot wait for each other.
+    pub(crate) async fn working(&self, instances: usize) -> Permits {
+        let count = u32::try_from(instances).unwrap_or(WORKING).min(WORKING);
+        let permits = Arc::clone(&self.shared.working).acquire_many_owned(count);
+        Permits {
             count: count as usize,
             _permits: permits.await.ok(),
         }
+    }
+
+    /// The right to keep an instance, where not too many are kept.
+    pub(super) fn keep(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.kept).try_acquire_owned().ok()
     }
 
     /// Whether its calls may run on an executor's thread.
@@ -139,8 +146,8 @@ impl Guest {
     }
 }
 
-/// The right to this many instances.
-pub(crate) struct Instances {
+/// The right of this many instances to work.
+pub(crate) struct Permits {
     pub(crate) count: usize,
     _permits: Option<OwnedSemaphorePermit>,
 }
