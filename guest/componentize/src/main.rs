@@ -56,7 +56,7 @@ fn build(root: &Path) -> Result<PathBuf> {
     let mut flags = vec![
         // Enough for code that never recurses, and a sixteenth of what is usual.
         "-Clink-arg=-zstack-size=65536".to_owned(),
-        // A little below what `opt-level = "s"` has: 3 KB less, at the same speed.
+        // A little below what `opt-level = "s"` has: 3 KB less.
         "-Cllvm-args=--inline-threshold=30".to_owned(),
     ];
     let remapped =
