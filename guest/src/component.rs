@@ -365,7 +365,6 @@ fn for_fields(tree: &Tree, id: Id, mut visit: impl FnMut(&str, Id)) {
 
 /// Sets a string field, turning a number or a boolean into text; says whether it did.
 fn set_text(tree: &Tree, id: Id, target: &mut String) -> bool {
-    use core::fmt::Write as _;
     let text = match tree.value(id) {
         Value::Text(text) => {
             text.clone_into(target);
@@ -375,12 +374,12 @@ fn set_text(tree: &Tree, id: Id, target: &mut String) -> bool {
         Value::Bool(false) => "false",
         Value::Int(integer) => {
             target.clear();
-            let _ = write!(target, "{integer}");
+            json::write_integer(target, integer);
             return true;
         }
         Value::Uint(integer) => {
             target.clear();
-            let _ = write!(target, "{integer}");
+            json::write_integer(target, integer);
             return true;
         }
         Value::Float(float) => {

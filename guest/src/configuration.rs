@@ -4,7 +4,6 @@
 //! exact case, a key twice is an error, and a scalar that stands for a string keeps its text.
 
 use alloc::borrow::ToOwned as _;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -134,7 +133,7 @@ impl Reader<'_> {
                 self.document,
                 position(mark, self.line),
                 "this field is not known here and has no effect",
-                &format!("known here: `{}`", known.join("`, `")),
+                &["known here: `", &known.join("`, `"), "`"].concat(),
             )
         }));
     }
@@ -159,7 +158,7 @@ impl Reader<'_> {
                     .find(|(key, ..)| *key == name)
                     .map(|(_, _, value)| value))
             }
-            _ => Err(self.fault(id, format!("a mapping with `{name}` is expected"))),
+            _ => Err(self.fault(id, ["a mapping with `", name, "` is expected"].concat())),
         }
     }
 
@@ -172,7 +171,7 @@ impl Reader<'_> {
         match self.tree.value(id) {
             Value::Null => Ok(Vec::new()),
             Value::Sequence(elements) => elements.map(decode).collect(),
-            _ => Err(self.fault(id, format!("`{field}` takes a list"))),
+            _ => Err(self.fault(id, ["`", field, "` takes a list"].concat())),
         }
     }
 
@@ -180,7 +179,7 @@ impl Reader<'_> {
         match (self.tree.value(id), self.tree.source(id)) {
             (Value::Null, _) => Ok(String::new()),
             (_, Some(source)) => Ok(source.to_owned()),
-            _ => Err(self.fault(id, format!("`{field}` takes a string"))),
+            _ => Err(self.fault(id, ["`", field, "` takes a string"].concat())),
         }
     }
 

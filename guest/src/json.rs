@@ -3,7 +3,6 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
 use crate::fault::Fault;
 use crate::scalar;
@@ -79,17 +78,24 @@ fn write_scalar(out: &mut String, value: Value<'_>) {
     match value {
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Int(value) => {
-            let _ = write!(out, "{value}");
-        }
-        Value::Uint(value) => {
-            let _ = write!(out, "{value}");
-        }
+        Value::Int(value) => write_integer(out, value),
+        Value::Uint(value) => write_integer(out, value),
         Value::Float(value) => scalar::write_json_float(out, value),
         Value::Null | Value::Text(_) | Value::Sequence(_) | Value::Mapping(_) => {
             out.push_str("null");
         }
     }
+}
+
+/// Writes an integer; `core`'s own formatting is 1 KB more.
+pub(crate) fn write_integer(out: &mut String, value: impl itoa::Integer) {
+    out.push_str(itoa::Buffer::new().format(value));
+}
+
+/// The last four digits of a character's number.
+fn hex(character: char) -> [char; 4] {
+    let number = u32::from(character);
+    [12, 8, 4, 0].map(|shift| char::from_digit(number >> shift & 0xF, 16).unwrap_or('0'))
 }
 
 /// Writes a text; in one that came from bytes which are not UTF-8, Go writes an escape for each.
@@ -105,7 +111,8 @@ fn write_string(out: &mut String, text: &str, lossy: bool) {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
+                out.push_str("\\u");
+                out.extend(hex(character));
             }
             '\u{fffd}' if lossy => out.push_str("\\ufffd"),
             _ => out.push(character),

@@ -16,6 +16,8 @@ extern crate alloc;
 #[cfg(not(target_family = "wasm"))]
 extern crate std;
 
+#[cfg(target_family = "wasm")]
+mod allocator;
 mod base64;
 pub mod bindings;
 mod component;

@@ -1,7 +1,6 @@
 //! What is wrong with a document, and where.
 
 use alloc::borrow::ToOwned as _;
-use alloc::string::ToString as _;
 
 use crate::bindings::{Position, Problem, ProblemClass, Severity};
 use crate::fault::{Fault, FaultKind};
@@ -27,7 +26,7 @@ pub(crate) fn refused(fault: &Fault, document: u32, line: u32) -> Problem {
         severity: Severity::Error,
         document,
         position: position(fault.mark, line),
-        message: fault.message.to_string(),
+        message: fault.message.clone().into_owned(),
         hint: hint(fault).to_owned(),
     }
 }

@@ -71,7 +71,8 @@ fn identity(source: &Source) -> Vec<u8> {
         Source::Secret(key) => &[&key.store, &key.namespace, &key.name, &key.key],
         Source::Environment(name) => &[name],
     };
-    let mut identity = Vec::new();
+    let lengths = parts.iter().map(|part| size_of::<usize>() + part.len());
+    let mut identity = Vec::with_capacity(lengths.sum());
     for part in parts {
         identity.extend(part.len().to_le_bytes());
         identity.extend(part.as_bytes());

@@ -36,29 +36,31 @@ pub(crate) fn resolve<S: SecretStore>(
     };
     let mut taken = vec![false; components.len()];
     let mut resolved = Vec::with_capacity(indices.len());
-    for &index in indices {
+    for &wanted in indices {
         let (Some(component), Some(taken)) = (
-            components.get(index as usize),
-            taken.get_mut(index as usize),
+            components.get(wanted as usize),
+            taken.get_mut(wanted as usize),
         ) else {
             continue;
         };
         if !core::mem::replace(taken, true) {
             let items = placement.place(component);
             resolved.push(ResolvedComponent {
-                component: index,
+                component: wanted,
                 items,
             });
         }
     }
-    let wanted: Vec<Request> = placement
-        .asked
-        .iter()
-        .filter_map(|&request| requests.get(request as usize).cloned())
-        .collect();
-    let answers = if wanted.is_empty() {
+    let in_order = || placement.asked.iter().copied().eq(0..index(requests.len()));
+    let answers = if placement.asked.is_empty() {
         Vec::new()
+    } else if placement.asked.len() == requests.len() && in_order() {
+        store.get_many(requests)
     } else {
+        let asked = placement.asked.iter();
+        let wanted: Vec<_> = asked
+            .filter_map(|&request| requests.get(request as usize).cloned())
+            .collect();
         store.get_many(&wanted)
     };
     Resolution {
@@ -77,7 +79,7 @@ struct Placement {
 impl Placement {
     fn place(&mut self, component: &Component) -> Vec<ResolvedItem> {
         let mut items = Vec::new();
-        for (index, item) in (0..).zip(&component.items) {
+        for (place, item) in (0..).zip(&component.items) {
             let Some(request) = item.request else {
                 continue;
             };
@@ -86,14 +88,19 @@ impl Placement {
             };
             let answer = *slot.get_or_insert_with(|| {
                 self.asked.push(request);
-                u32::try_from(self.asked.len() - 1).unwrap_or(u32::MAX)
+                index(self.asked.len() - 1)
             });
             items.push(ResolvedItem {
-                item: index,
+                item: place,
                 default: item.value.clone(),
                 parts: vec![Part::Secret(answer)],
             });
         }
         items
     }
+}
+
+/// A document makes far fewer requests than 2^32.
+fn index(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }

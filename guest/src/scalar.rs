@@ -5,10 +5,9 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
-use core::fmt::Write as _;
 use core::ops::Range;
 
-use crate::timestamp;
+use crate::{json, timestamp};
 
 const BOOL_TAG: &[u8] = b"tag:yaml.org,2002:bool";
 const BINARY_TAG: &[u8] = b"tag:yaml.org,2002:binary";
@@ -324,7 +323,7 @@ impl Decimal {
             if exponent < 10 && width > 1 {
                 out.push('0');
             }
-            let _ = write!(out, "{exponent}");
+            json::write_integer(out, u64::from(exponent));
             return;
         }
         if self.exponent < 0 {

@@ -5,7 +5,6 @@
 //! wherever the target is a string field (but not where the field is of an inlined struct).
 
 use alloc::borrow::ToOwned as _;
-use alloc::format;
 use alloc::string::String;
 
 use crate::fault::Fault;
@@ -19,6 +18,8 @@ pub(crate) enum Shape {
     Any,
     /// A boolean.
     Bool,
+    /// What [`check_resource`] has checked.
+    Checked,
     /// A 64-bit integer.
     Integer,
     /// A list.
@@ -36,7 +37,7 @@ pub(crate) enum Shape {
 }
 
 /// `metadata` of every Kubernetes resource.
-pub(crate) const OBJECT_META: Shape = Shape::Struct(&[
+const OBJECT_META: Shape = Shape::Struct(&[
     ("name", Shape::Text),
     ("namespace", Shape::Text),
     ("labels", Shape::TextMap),
@@ -73,9 +74,9 @@ const MANAGED_FIELDS: Shape = Shape::Struct(&[
     ("subresource", Shape::Text),
 ]);
 
-/// A Component.
+/// A Component, but for what every resource has.
 pub(crate) const COMPONENT: Shape = Shape::Struct(&[
-    ("metadata", OBJECT_META),
+    ("metadata", Shape::Checked),
     (
         "spec",
         Shape::Struct(&[
@@ -90,9 +91,9 @@ pub(crate) const COMPONENT: Shape = Shape::Struct(&[
     ("scopes", Shape::List(&Shape::PlainText)),
 ]);
 
-/// An `HTTPEndpoint`.
+/// An `HTTPEndpoint`, but for what every resource has.
 pub(crate) const HTTP_ENDPOINT: Shape = Shape::Struct(&[
-    ("metadata", OBJECT_META),
+    ("metadata", Shape::Checked),
     (
         "spec",
         Shape::Struct(&[
@@ -157,7 +158,8 @@ pub(crate) fn check_resource(tree: &Tree) -> Result<(), Fault> {
 /// Checks a node against a shape; `field` is its name in messages.
 pub(crate) fn check(tree: &Tree, id: Id, shape: &Shape, field: &str) -> Result<(), Fault> {
     match (shape, tree.value(id)) {
-        (_, Value::Null)
+        (Shape::Checked, _)
+        | (_, Value::Null)
         | (Shape::Bool, Value::Bool(_))
         | (Shape::Integer, Value::Int(_))
         | (Shape::PlainText, Value::Text(_))
@@ -190,14 +192,14 @@ pub(crate) fn check(tree: &Tree, id: Id, shape: &Shape, field: &str) -> Result<(
         (shape, _) => Err(fault(
             tree,
             id,
-            format!("`{field}` takes {}", expected(shape)),
+            ["`", field, "` takes ", expected(shape)].concat(),
         )),
     }
 }
 
 fn expected(shape: &Shape) -> &'static str {
     match shape {
-        Shape::Any => "a value",
+        Shape::Any | Shape::Checked => "a value",
         Shape::Bool => "a boolean",
         Shape::Integer => "an integer",
         Shape::List(_) => "a list",
@@ -225,10 +227,21 @@ fn is_integer(float: f64) -> bool {
 }
 
 /// Whether Go's JSON decoder takes `key` for the field: equal, or equal in another case.
+#[inline]
 pub(crate) fn folds_to(key: &str, field: &str) -> bool {
-    if key == field {
-        return true;
+    // No letter is shorter than the ASCII letter that it folds to, so most keys are told apart by
+    // their length.
+    key.len() >= field.len() && folds(key, field)
+}
+
+fn folds(key: &str, field: &str) -> bool {
+    if key.len() == field.len() {
+        return key.eq_ignore_ascii_case(field);
     }
+    !key.is_ascii() && folds_beyond_ascii(key, field)
+}
+
+fn folds_beyond_ascii(key: &str, field: &str) -> bool {
     let fold = |character: char| match character {
         // The two characters outside ASCII that fold to an ASCII letter.
         'ſ' => 's',

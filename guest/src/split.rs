@@ -50,13 +50,29 @@ const SEPARATOR: &[u8] = b"\n---";
 
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
     let mut from = 0;
-    while let Some(at) = text.get(from..)?.iter().position(|&byte| byte == b'\n') {
+    while let Some(at) = line_break(text.get(from..)?) {
         if text.get(from + at..)?.starts_with(pattern) {
             return Some(from + at);
         }
         from += at + 1;
     }
     None
+}
+
+/// The first line break, looked for in eight bytes at a time.
+fn line_break(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const BREAKS: u64 = u64::from_ne_bytes([b'\n'; 8]);
+    let (words, _) = text.as_chunks();
+    let word = words.iter().position(|&word| {
+        // A byte that is zero borrows from its highest bit.
+        let zeros = u64::from_ne_bytes(word) ^ BREAKS;
+        zeros.wrapping_sub(ONES) & !zeros & HIGH != 0
+    });
+    let begin = word.unwrap_or(words.len()) * 8;
+    let at = text.get(begin..)?.iter().position(|&byte| byte == b'\n');
+    at.map(|at| begin + at)
 }
 
 /// Whether the rest of a separator's line is more than dashes, blanks or a comment.

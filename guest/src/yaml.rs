@@ -115,14 +115,11 @@ impl<'t> Parser<'t> {
     /// The next event with its place.
     pub(crate) fn next(&mut self) -> Result<(Event<'_>, Mark), SyntaxError> {
         self.release();
-        let mut event = MaybeUninit::<yaml_event_t>::uninit();
-        // SAFETY: the parser is initialised; on success the event is written whole.
-        let parsed = unsafe { yaml_parser_parse(&raw mut *self.inner, event.as_mut_ptr()) };
+        // SAFETY: the parser is initialised; the event is written whole, and is none on failure.
+        let parsed = unsafe { yaml_parser_parse(&raw mut *self.inner, &raw mut self.event) };
         if parsed.fail {
             return Err(self.error());
         }
-        // SAFETY: the call above succeeded.
-        self.event = unsafe { event.assume_init() };
         self.track()?;
         let mark = mark(&self.event.start_mark);
         // SAFETY: `type_` tells which member of the union was written, and the pointers in it stay
@@ -219,9 +216,9 @@ impl<'t> Parser<'t> {
     }
 
     fn release(&mut self) {
-        // SAFETY: `event` is either one that the parser wrote or one without content.
+        // SAFETY: `event` is one that the parser wrote, or one without content, which it is
+        // afterwards.
         unsafe { yaml_event_delete(&raw mut self.event) };
-        self.event = no_event();
     }
 }
 

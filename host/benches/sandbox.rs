@@ -10,7 +10,7 @@
 )]
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
@@ -42,9 +42,9 @@ use bindings::SecretsResolverPre;
 use bindings::exports::keyref::secrets::resolver as wit;
 
 const MANIFEST: &str = include_str!("../../examples/tutorial/kafka-pubsub.yaml");
-const BATCH: u32 = 100;
-/// Measurements of one thing; the fastest counts.
-const ROUNDS: usize = 25;
+const BATCH: usize = 100;
+/// Measurements of each thing.
+const ROUNDS: usize = 101;
 
 /// The code that the build script compiled ahead of time.
 const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyref_guest.cwasm"));
@@ -57,66 +57,85 @@ fn main() {
         .build()
         .unwrap();
     let sandbox = Sandbox::new(&runtime);
-    let reused = wit_documents(1);
-    println!("one document: kafka-pubsub.yaml, four items, two references");
-    let native = best(200, || native_resolve(1));
-    figure("native", native, None, native);
+    let (one, hundred) = (wit_documents(1), wit_documents(BATCH));
     let mut instance = sandbox.instance();
-    let time = best(200, || sandbox.resolve(&mut instance, &reused));
-    figure("a reused instance", time, Some(1.6), native);
-    let time = best(200, || sandbox.resolve(&mut sandbox.instance(), &reused));
-    figure("a fresh instance", time, Some(3.0), native);
+
+    println!("one document: kafka-pubsub.yaml, four items, two references");
+    let [native, reused, fresh] = in_turn([
+        &mut || per_document(1, 50, || native_resolve(1)),
+        &mut || per_document(1, 50, || sandbox.resolve(&mut instance, &one)),
+        &mut || per_document(1, 50, || sandbox.resolve(&mut sandbox.instance(), &one)),
+    ]);
+    figure("native", &native, None, &native);
+    figure("a reused instance", &reused, Some(1.6), &native);
+    figure("a fresh instance", &fresh, Some(3.0), &native);
 
     println!("a batch of {BATCH} documents in a fresh instance, per document");
-    let native = best(4, || native_resolve(BATCH as usize)) / BATCH;
-    figure("native", native, None, native);
-    let documents = wit_documents(BATCH as usize);
-    let batch = best(4, || sandbox.resolve(&mut sandbox.instance(), &documents)) / BATCH;
-    figure("sandbox", batch, Some(1.6), native);
+    let mut batch = || {
+        let resolve = || sandbox.resolve(&mut sandbox.instance(), &hundred);
+        per_document(BATCH, 1, resolve)
+    };
+    let [native, sandboxed] = in_turn([
+        &mut || per_document(BATCH, 1, || native_resolve(BATCH)),
+        &mut batch,
+    ]);
+    figure("native", &native, None, &native);
+    figure("sandbox", &sandboxed, Some(1.6), &native);
     match go_decoder() {
-        Some(go) => figure("sandbox against Dapr's decoder in Go", batch, Some(0.2), go),
+        Some(go) => {
+            let [go, sandboxed] = in_turn([&mut || decoded_by(&go), &mut batch]);
+            figure("Dapr's decoder in Go", &go, None, &go);
+            figure("sandbox against it", &sandboxed, Some(0.2), &go);
+        }
         None => println!("  Dapr's decoder: not measured, there is no Go or it cannot be built"),
     }
 
     println!("the whole path (parse, policy, fetch from memory, place), per document");
-    let few = whole_path(&runtime, 100);
-    figure("100 documents", few, None, few);
-    figure(
-        "100 against the batch in the sandbox alone",
-        few,
-        None,
-        batch,
-    );
-    let many = whole_path(&runtime, 10_000);
-    figure("10000 documents against 100", many, Some(1.1), few);
+    let [few, many, sandboxed] = in_turn([
+        &mut || whole_path(&runtime, 100),
+        &mut || whole_path(&runtime, 10_000),
+        &mut batch,
+    ]);
+    figure("100 documents", &few, None, &few);
+    figure("10000 documents against 100", &many, Some(1.1), &few);
+    figure("the batch in the sandbox alone", &sandboxed, None, &few);
 
-    println!("documents that two threads resolve, against one thread");
-    let (one, two) = (sandbox.rate(1), sandbox.rate(2));
-    println!(
-        "  {:>7.2}  at least 1.70   {one:.0} and {two:.0} a second",
-        two / one
-    );
+    println!("documents that threads resolve, each in a fresh instance, per document");
+    let [one, two] = in_turn([&mut || sandbox.threads(1), &mut || sandbox.threads(2)]);
+    figure("one thread", &one, None, &one);
+    // At least 1.7 times as many documents in the same time.
+    figure("two threads", &two, Some(1.0 / 1.7), &one);
 }
 
-/// Prints a ratio, what it may be at most, and the time itself.
-fn figure(name: &str, time: Duration, limit: Option<f64>, base: Duration) {
-    let ratio = time.as_secs_f64() / base.as_secs_f64();
-    let limit = limit.map_or(String::new(), |limit| format!("at most {limit:.1}"));
-    let micros = time.as_secs_f64() * 1e6;
-    println!("  {ratio:>7.2}  {limit:<13} {micros:>8.2} us  {name}");
-}
-
-/// The time of one call: the fastest of several rounds.
-fn best<R>(calls: u32, mut call: impl FnMut() -> R) -> Duration {
-    let mut fastest = Duration::MAX;
+/// Measures things in turn, so that whatever else the machine does meets all of them alike.
+fn in_turn<const N: usize>(mut things: [&mut dyn FnMut() -> Duration; N]) -> [Vec<Duration>; N] {
+    let mut times = [const { Vec::new() }; N];
     for _ in 0..ROUNDS {
-        let begin = Instant::now();
-        for _ in 0..calls {
-            std::hint::black_box(call());
+        for (thing, times) in things.iter_mut().zip(&mut times) {
+            times.push(thing());
         }
-        fastest = fastest.min(begin.elapsed() / calls);
     }
-    fastest
+    times
+}
+
+/// Prints the median of the ratios of all rounds, what it may be at most, and the least time.
+fn figure(name: &str, times: &[Duration], limit: Option<f64>, base: &[Duration]) {
+    let ratio = |(time, base): (&Duration, &Duration)| time.as_secs_f64() / base.as_secs_f64();
+    let mut ratios: Vec<_> = times.iter().zip(base).map(ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios.get(ratios.len() / 2).unwrap();
+    let limit = limit.map_or(String::new(), |limit| format!("at most {limit:.2}"));
+    let micros = times.iter().min().unwrap().as_secs_f64() * 1e6;
+    println!("  {median:>7.2}  {limit:<13} {micros:>8.2} us  {name}");
+}
+
+/// The time per document of some calls, each for so many documents.
+fn per_document<R>(documents: usize, calls: usize, mut call: impl FnMut() -> R) -> Duration {
+    let begin = Instant::now();
+    for _ in 0..calls {
+        std::hint::black_box(call());
+    }
+    begin.elapsed() / u32::try_from(documents * calls).unwrap()
 }
 
 /// The manifest with a name of its own.
@@ -140,7 +159,7 @@ fn native_resolve(count: usize) -> usize {
         }
     }
     thread_local! {
-        static DOCUMENTS: Vec<native::Document> = (0..BATCH as usize)
+        static DOCUMENTS: Vec<native::Document> = (0..BATCH)
             .map(|index| native::Document {
                 name: String::new(),
                 kind: native::DocumentKind::Manifest,
@@ -238,32 +257,26 @@ impl Sandbox {
         found
     }
 
-    /// How many documents some threads resolve in a second, each in a fresh instance.
-    fn rate(&self, threads: usize) -> f64 {
-        const CALLS: usize = 10_000;
-        let mut fastest = 0.0_f64;
-        for _ in 0..5 {
-            let barrier = Barrier::new(threads + 1);
-            let elapsed = thread::scope(|scope| {
-                for _ in 0..threads {
-                    scope.spawn(|| {
-                        let documents = wit_documents(1);
-                        barrier.wait();
-                        for _ in 0..CALLS {
-                            self.resolve(&mut self.instance(), &documents);
-                        }
-                        barrier.wait();
-                    });
-                }
-                barrier.wait();
-                let begin = Instant::now();
-                barrier.wait();
-                begin.elapsed()
-            });
-            let done = f64::from(u32::try_from(threads * CALLS).unwrap());
-            fastest = fastest.max(done / elapsed.as_secs_f64());
-        }
-        fastest
+    /// The time per document where threads resolve side by side.
+    fn threads(&self, threads: usize) -> Duration {
+        const CALLS: usize = 500;
+        let barrier = Barrier::new(threads + 1);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let documents = wit_documents(1);
+                    barrier.wait();
+                    for _ in 0..CALLS {
+                        self.resolve(&mut self.instance(), &documents);
+                    }
+                    barrier.wait();
+                });
+            }
+            barrier.wait();
+            let begin = Instant::now();
+            barrier.wait();
+            begin.elapsed() / u32::try_from(threads * CALLS).unwrap()
+        })
     }
 }
 
@@ -282,27 +295,19 @@ fn resolver() -> Resolver {
 /// The time per document of the library's own path.
 fn whole_path(runtime: &tokio::runtime::Runtime, count: usize) -> Duration {
     let resolver = resolver();
-    let mut fastest = Duration::MAX;
-    let rounds = (100_000 / count).clamp(10, 200);
-    for _ in 0..rounds {
-        let documents: Vec<_> = (0..count)
-            .map(|index| Document::new(format!("{index}.yaml"), text(index)))
-            .collect();
-        let begin = Instant::now();
-        let resolution = runtime.block_on(resolver.resolve(documents, &Context::new()));
-        fastest = fastest.min(begin.elapsed());
-        assert_eq!(
-            resolution.components.len(),
-            count,
-            "{:?}",
-            resolution.problems.first()
-        );
-    }
-    fastest / u32::try_from(count).unwrap()
+    let documents: Vec<_> = (0..count)
+        .map(|index| Document::new(format!("{index}.yaml"), text(index)))
+        .collect();
+    let begin = Instant::now();
+    let resolution = runtime.block_on(resolver.resolve(documents, &Context::new()));
+    let time = begin.elapsed();
+    assert_eq!(resolution.components.len(), count);
+    assert!(resolution.problems.is_empty());
+    time / u32::try_from(count).unwrap()
 }
 
-/// The time per document of Dapr's own types and YAML library.
-fn go_decoder() -> Option<Duration> {
+/// A program that decodes with Dapr's own types and YAML library.
+fn go_decoder() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle");
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle");
     let built = Command::new("go")
@@ -311,17 +316,19 @@ fn go_decoder() -> Option<Duration> {
         .arg(".")
         .current_dir(folder)
         .status();
-    if !built.is_ok_and(|status| status.success()) {
-        return None;
-    }
-    let mut child = Command::new(binary)
-        .arg("-bench=100")
+    built.is_ok_and(|status| status.success()).then_some(binary)
+}
+
+/// The time per document that it takes for the batch.
+fn decoded_by(decoder: &Path) -> Duration {
+    let mut child = Command::new(decoder)
+        .arg("-bench=20")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    for document in (0..BATCH as usize).map(text) {
+    for document in (0..BATCH).map(text) {
         let length = u32::try_from(document.len()).unwrap();
         input.write_all(&length.to_le_bytes()).unwrap();
         input.write_all(&document).unwrap();
@@ -329,6 +336,6 @@ fn go_decoder() -> Option<Duration> {
     drop(input);
     let output = child.wait_with_output().unwrap();
     let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let nanos = figures.get("nanosecondsPerDocument")?.as_u64()?;
-    Some(Duration::from_nanos(nanos))
+    let nanos = figures.get("nanosecondsPerDocument").unwrap().as_u64();
+    Duration::from_nanos(nanos.unwrap())
 }

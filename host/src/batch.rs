@@ -117,7 +117,7 @@ impl Batch {
         let (Some(components), Some(problems)) = (components, problems) else {
             return Err(GuestError::Failed);
         };
-        let requests: Vec<_> = parsed.requests.iter().map(requested).collect();
+        let requests: Vec<_> = parsed.requests.into_iter().map(requested).collect();
         // Guest-controlled: an item whose request does not exist would be taken for a literal.
         let mut items = components.iter().flat_map(|component| &component.items);
         if items.any(|item| {

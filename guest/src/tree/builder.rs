@@ -11,6 +11,9 @@ use crate::fault::Fault;
 use crate::scalar::{self, Resolved};
 use crate::yaml::{Event, Mark, Scalar};
 
+/// Memory for more nodes than this is taken when they come.
+const MOST_EXPECTED: usize = 4096;
+
 /// Builds a tree from events.
 #[derive(Default)]
 pub(super) struct Builder {
@@ -30,9 +33,15 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Builds from a text in which `stand_in` stands for apostrophes.
-    pub(super) fn new(stand_in: Option<char>) -> Self {
+    /// Builds from a text of this length, in which `stand_in` stands for apostrophes.
+    pub(super) fn new(length: usize, stand_in: Option<char>) -> Self {
+        // About what an ordinary manifest has, so that little has to grow.
+        let nodes = (length / 12).min(MOST_EXPECTED);
         Self {
+            nodes: Vec::with_capacity(nodes),
+            text: String::with_capacity(length.min(12 * MOST_EXPECTED)),
+            children: Vec::with_capacity(nodes),
+            pending: Vec::with_capacity(nodes),
             stand_in,
             ..Self::default()
         }

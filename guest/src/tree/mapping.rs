@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use super::{Content, Entry, Flaw, Id, Keys, Node, Span, Tree, index};
 use crate::fault::Fault;
+use crate::json;
 use crate::scalar::{self, Resolved};
 
 /// More entries than this are not copied by merge keys: each copy is sorted anew.
@@ -167,38 +168,43 @@ impl Tree {
 
     /// Sorts the entries from `start` on by key and drops all but the last of each.
     fn keep_last(&mut self, start: usize, merged: bool, keys: &mut Keys) {
-        let Some(mut entries) =
-            (start <= self.entries.len()).then(|| self.entries.split_off(start))
-        else {
-            return;
+        let Self { entries, text, .. } = self;
+        let key = |entry: &Entry| {
+            let Span { start, end } = entry.key;
+            text.get(start as usize..end as usize).unwrap_or_default()
         };
-        for (order, entry) in (0..).zip(&mut entries) {
+        let new = entries.get_mut(start..).unwrap_or_default();
+        for (order, entry) in (0..).zip(new.iter_mut()) {
             entry.order = order;
         }
-        entries
-            .sort_unstable_by(|a, b| (self.str(a.key), a.order).cmp(&(self.str(b.key), b.order)));
-        let mut entries = entries.into_iter().peekable();
-        while let Some(entry) = entries.next() {
-            match entries.peek() {
-                Some(next) if self.str(next.key) == self.str(entry.key) => {
+        new.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(a.order.cmp(&b.order)));
+        let mut kept = start;
+        for at in start..entries.len() {
+            let next = entries.get(at + 1).copied();
+            let Some(&entry) = entries.get(at) else { break };
+            match next {
+                Some(next) if key(&next) == key(&entry) => {
                     if !merged {
                         keys.repeated = keys.repeated.or(Some(next.key_mark));
                     }
                 }
-                _ => self.entries.push(entry),
+                _ => {
+                    if let Some(place) = entries.get_mut(kept) {
+                        *place = entry;
+                    }
+                    kept += 1;
+                }
             }
         }
+        entries.truncate(kept);
     }
 }
 
 /// Writes a key that is no string as `sigs.k8s.io/yaml` does.
 fn write_key(out: &mut String, key: Resolved) {
-    use core::fmt::Write as _;
     match key {
         Resolved::Bool(value) => out.push_str(if value { "true" } else { "false" }),
-        Resolved::Int(value) => {
-            let _ = write!(out, "{value}");
-        }
+        Resolved::Int(value) => json::write_integer(out, value),
         Resolved::Float(value) if value.is_nan() => out.push_str(".nan"),
         Resolved::Float(value) if value == f64::INFINITY => out.push_str(".inf"),
         Resolved::Float(value) if value == f64::NEG_INFINITY => out.push_str("-.inf"),

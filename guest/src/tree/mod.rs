@@ -133,7 +133,7 @@ impl Tree {
 
     /// Parses a text in which `stand_in` stands for apostrophes.
     fn parse_as(text: &[u8], stand_in: Option<char>) -> Result<Option<Self>, Refusal> {
-        let mut builder = Builder::new(stand_in);
+        let mut builder = Builder::new(text.len(), stand_in);
         let mut parser = Parser::new(text);
         let mut flow_work = 0;
         loop {
@@ -235,10 +235,12 @@ impl Tree {
         }
     }
 
+    #[inline]
     fn node(&self, id: Id) -> Option<&Node> {
         self.nodes.get(id.0 as usize)
     }
 
+    #[inline]
     fn follow(&self, id: Id) -> Id {
         match self.node(id) {
             Some(&Node {
@@ -249,6 +251,7 @@ impl Tree {
         }
     }
 
+    #[inline]
     fn str(&self, span: Span) -> &str {
         self.text
             .get(span.start as usize..span.end as usize)
@@ -319,6 +322,7 @@ pub(crate) struct Entries<'t> {
 impl<'t> Iterator for Entries<'t> {
     type Item = (&'t str, Mark, Id);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.at >= self.end {
             return None;

@@ -16,15 +16,18 @@ pub(crate) fn config() -> Config {
         .wasm_component_model(true)
         // Ends a guest that loops.
         .epoch_interruption(true)
-        // No signal handlers in a process that did not ask for them: bounds are checked in code.
-        .signals_based_traps(false)
-        .memory_reservation(MEMORY as u64)
-        .memory_guard_size(0)
-        .memory_reservation_for_growth(0)
         // What unwinds here is a trap, whose backtrace nobody reads.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
         .native_unwind_info(false);
+    if cfg!(feature = "no-signals") {
+        // Bounds are checked in code, so that no handler is needed to notice a fault.
+        config
+            .signals_based_traps(false)
+            .memory_reservation(MEMORY as u64)
+            .memory_guard_size(0)
+            .memory_reservation_for_growth(0);
+    }
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     config
 }

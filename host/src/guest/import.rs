@@ -1,6 +1,7 @@
 //! The guest's one import: answers `get-many` from what the host holds already.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wasmtime::component::{HasData, Linker, Resource};
 
@@ -22,13 +23,19 @@ pub struct Handle(());
 /// what it could have asked for. [`Resolver::answers`](crate::Resolver::answers) makes them.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
-    /// For each request, the place of its answer.
-    known: BTreeMap<Request, usize>,
-    answers: Vec<Result<SecretValue, SecretError>>,
+    fetched: Arc<Fetched>,
     /// For each handle given out, the place of its answer.
     handles: Vec<usize>,
     /// How many handles a guest may be given.
     most_handles: usize,
+}
+
+/// What was fetched, which guests that are asked one after another share.
+#[derive(Debug, Default)]
+struct Fetched {
+    /// For each request, the place of its answer.
+    known: BTreeMap<Request, usize>,
+    answers: Vec<Result<SecretValue, SecretError>>,
 }
 
 impl Answers {
@@ -37,20 +44,21 @@ impl Answers {
         answers: impl IntoIterator<Item = (Request, Result<SecretValue, SecretError>)>,
         most_handles: usize,
     ) -> Self {
-        let mut made = Self {
-            most_handles,
-            ..Self::default()
-        };
+        let mut fetched = Fetched::default();
         for (request, answer) in answers {
-            made.known.insert(request, made.answers.len());
-            made.answers.push(answer);
+            fetched.known.insert(request, fetched.answers.len());
+            fetched.answers.push(answer);
         }
-        made
+        Self {
+            fetched: Arc::new(fetched),
+            handles: Vec::new(),
+            most_handles,
+        }
     }
 
     /// The value that a handle stands for; nothing where it was not given out here.
     pub fn value(&self, handle: &Resource<Handle>) -> Option<&SecretValue> {
-        self.answers.get(self.place(handle)?)?.as_ref().ok()
+        self.fetched.answers.get(self.place(handle)?)?.as_ref().ok()
     }
 
     /// The place of the answer that a handle stands for.
@@ -62,13 +70,13 @@ impl Answers {
 
     fn answer(
         &mut self,
-        request: &WitRequest,
+        request: WitRequest,
     ) -> wasmtime::Result<Result<Resource<Handle>, Failure>> {
-        let Some(&place) = self.known.get(&requested(request)) else {
+        let Some(&place) = self.fetched.known.get(&requested(request)) else {
             // A request that no document made: nothing was fetched for it.
             return Ok(Err(Failure::Other("not-requested".to_owned())));
         };
-        if let Some(Err(error)) = self.answers.get(place) {
+        if let Some(Err(error)) = self.fetched.answers.get(place) {
             return Ok(Err(failure_of(error)));
         }
         if self.handles.len() >= self.most_handles {
@@ -91,7 +99,7 @@ impl Host for Answers {
         requests: Vec<WitRequest>,
     ) -> wasmtime::Result<Vec<Result<Resource<Handle>, Failure>>> {
         requests
-            .iter()
+            .into_iter()
             .map(|request| self.answer(request))
             .collect()
     }
@@ -124,15 +132,15 @@ pub fn add_to_linker<T: Send + 'static>(
 }
 
 /// A request as the door knows it.
-pub(crate) fn requested(request: &WitRequest) -> Request {
-    match &request.source {
-        Source::Environment(name) => Request::Variable(name.clone()),
+pub(crate) fn requested(request: WitRequest) -> Request {
+    match request.source {
+        Source::Environment(name) => Request::Variable(name),
         Source::Secret(key) => Request::Key {
-            store: key.store.clone(),
-            secret: key.name.clone(),
-            key: key.key.clone(),
-            namespace: key.namespace.clone(),
-            options: request.options.clone(),
+            store: key.store,
+            secret: key.name,
+            key: key.key,
+            namespace: key.namespace,
+            options: request.options,
         },
     }
 }
