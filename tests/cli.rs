@@ -142,10 +142,10 @@ fn a_problem_shows_its_line_masked_and_a_hint() {
     assert_eq!(
         stderr(&output),
         "error[key-absent]: secret `redis-password` has no key `pasword` (`p` of `c`)
-  --> c.yaml:10:26
+  --> c.yaml:10:47
    |
 10 |     secretKeyRef: {name: redis-password, key: pasword} # ***
-   |                          ^^^^^^^^^^^^^^
+   |                                               ^^^^^^^
    |
    = hint: did you mean `password`? keys: `password`
 

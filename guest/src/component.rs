@@ -224,15 +224,18 @@ impl Decoder<'_> {
         };
         self.warn_of_repeated_keys(id);
         let mut at = self.position(id);
+        let mut key_at = None;
         let reference = item.secret_key_ref.get_or_insert_with(|| SecretKeyRef {
             name: String::new(),
             key: String::new(),
+            key_position: at,
         });
         for_fields(tree, id, |field, id| {
             let target = if folds_to(field, "name") {
                 at = position(tree.mark(id), self.line);
                 &mut reference.name
             } else if folds_to(field, "key") {
+                key_at = Some(position(tree.mark(id), self.line));
                 &mut reference.key
             } else {
                 return;
@@ -247,6 +250,7 @@ impl Decoder<'_> {
                 ));
             }
         });
+        reference.key_position = key_at.filter(|_| !reference.key.is_empty()).unwrap_or(at);
         Some(at)
     }
 

@@ -39,19 +39,16 @@ pub enum ItemPlace {
     ClientTls,
 }
 
-/// A reference as written, the key being the secret's name where the document has none.
+/// The `secretKeyRef` of an item, as written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Reference {
-    /// `secretKeyRef`.
-    Secret {
-        /// The secret's name.
-        name: String,
-        /// The key, or empty where the document has none.
-        key: String,
-    },
-    /// `envRef`, where there is no value.
-    Variable(String),
+pub struct SecretKeyRef {
+    /// The secret's name.
+    pub name: String,
+    /// The key, or empty where the document names none.
+    pub key: String,
+    /// Where the key stands, or the name where the document names none.
+    pub key_position: Place,
 }
 
 /// A named value of a resource. `Debug` does not show the value: people paste passwords.
@@ -64,8 +61,8 @@ pub struct Item {
     pub place: ItemPlace,
     /// The literal value as the string that a component sees.
     pub value: Option<String>,
-    /// `secretKeyRef` as written, name and key.
-    pub secret_key_ref: Option<(String, String)>,
+    /// `secretKeyRef`.
+    pub secret_key_ref: Option<SecretKeyRef>,
     /// `envRef`, or empty.
     pub env_ref: String,
     /// Where its reference stands, or else the item.
@@ -84,18 +81,6 @@ impl fmt::Debug for Item {
             .field("env_ref", &self.env_ref)
             .field("position", &self.position)
             .finish_non_exhaustive()
-    }
-}
-
-impl Item {
-    /// What the value is taken from, by Dapr's precedence; nothing for a plain value.
-    pub fn reference(&self) -> Option<Reference> {
-        self.request?;
-        if self.value.is_none() && !self.env_ref.is_empty() {
-            return Some(Reference::Variable(self.env_ref.clone()));
-        }
-        let (name, key) = self.secret_key_ref.clone()?;
-        Some(Reference::Secret { name, key })
     }
 }
 
@@ -156,7 +141,7 @@ impl Component {
                 + item.name.len()
                 + item.value.as_ref().map_or(0, String::len)
                 + item.env_ref.len()
-                + reference.map_or(0, |(name, key)| name.len() + key.len())
+                + reference.map_or(0, |reference| reference.name.len() + reference.key.len())
         });
         let texts = [
             &self.name,
@@ -184,9 +169,11 @@ impl Component {
                 wit::ItemPlace::ClientTls => ItemPlace::ClientTls,
             },
             value: item.value,
-            secret_key_ref: item
-                .secret_key_ref
-                .map(|reference| (reference.name, reference.key)),
+            secret_key_ref: item.secret_key_ref.map(|reference| SecretKeyRef {
+                name: reference.name,
+                key: reference.key,
+                key_position: place(reference.key_position),
+            }),
             env_ref: item.env_ref,
             position: place(item.position),
             request: item.request.map(|request| request as usize),

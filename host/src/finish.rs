@@ -128,14 +128,14 @@ pub(crate) fn problem(
     severity: Severity,
 ) -> Problem {
     let names_no_store = error.class == Class::StoreUnknown && !component.secret_store.is_empty();
-    let place = if names_no_store {
-        &component.secret_store_position
-    } else {
-        &item.position
+    let place = match &item.secret_key_ref {
+        _ if names_no_store => &component.secret_store_position,
+        Some(reference) if error.class == Class::KeyAbsent => &reference.key_position,
+        _ => &item.position,
     };
     let mut names = vec![cut(&component.secret_store), cut(&item.env_ref)];
-    if let Some((name, key)) = &item.secret_key_ref {
-        names.extend([cut(name), cut(key)]);
+    if let Some(reference) = &item.secret_key_ref {
+        names.extend([cut(&reference.name), cut(&reference.key)]);
     }
     Problem {
         class: error.class,

@@ -204,10 +204,10 @@ impl<'i> From<&'i InspectedComponent> for InspectedShape<'i> {
                     _ => "metadata",
                 },
                 value: item.value.as_deref(),
-                secret_key_ref: item
-                    .secret_key_ref
-                    .as_ref()
-                    .map(|(name, key)| KeyRefShape { name, key }),
+                secret_key_ref: item.secret_key_ref.as_ref().map(|reference| KeyRefShape {
+                    name: &reference.name,
+                    key: &reference.key,
+                }),
                 env_ref: &item.env_ref,
                 reference: inspected
                     .references

@@ -61,9 +61,18 @@ fn describe(set: &Set, text: &Text, document: u32) -> Component {
     let references = (0..).zip(&text.references);
     let mut items: Vec<Item> = references
         .map(|(index, &request)| {
+            let position = Position {
+                line: index + 2,
+                column: 1,
+            };
             let (secret_key_ref, env_ref) = match source(&set.references[request as usize]) {
                 Source::Secret(SecretKey { name, key, .. }) => {
-                    (Some(SecretKeyRef { name, key }), String::new())
+                    let reference = SecretKeyRef {
+                        name,
+                        key,
+                        key_position: position,
+                    };
+                    (Some(reference), String::new())
                 }
                 Source::Environment(name) => (None, name),
             };
@@ -74,10 +83,7 @@ fn describe(set: &Set, text: &Text, document: u32) -> Component {
                 secret_key_ref,
                 env_ref,
                 request: Some(request),
-                position: Position {
-                    line: index + 2,
-                    column: 1,
-                },
+                position,
             }
         })
         .collect();
