@@ -269,21 +269,48 @@ fn stores_that_need_each_other_are_shown_as_a_circle() {
     };
     let text = [store("a", "b"), store("b", "a")].join("---\n");
     let work = folder(&[("c.yaml", text.as_bytes())]);
-    let output = Run::new(work.path(), &["check", "c.yaml", "--format", "json"]).output();
-    assert_eq!(output.status.code(), Some(1));
-    let checked = json(&output);
-    let messages: Vec<_> = checked["problems"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|problem| problem["message"].as_str())
-        .collect();
-    assert!(
-        messages
+    for more in [&[][..], &["--offline"]] {
+        let arguments = [&["check", "c.yaml", "--format", "json"], more].concat();
+        let output = Run::new(work.path(), &arguments).output();
+        assert_eq!(output.status.code(), Some(1));
+        let checked = json(&output);
+        let messages: Vec<_> = checked["problems"]
+            .as_array()
+            .unwrap()
             .iter()
-            .any(|message| message.ends_with("a -> b -> a")),
-        "{messages:?}"
+            .filter_map(|problem| problem["message"].as_str())
+            .collect();
+        for circle in ["a -> b -> a", "b -> a -> b"] {
+            let shows = |message: &&str| message.ends_with(circle);
+            assert!(messages.iter().any(shows), "{more:?}: {messages:?}");
+        }
+    }
+}
+
+#[test]
+fn a_misspelt_secret_is_told_unless_its_right_name_is_denied() {
+    let secrets = r#"{"redis-password": "v"}"#;
+    let config = "kind: Configuration\nspec: {secrets: {scopes: [{storeName: vault, \
+                  deniedSecrets: [redis-password]}]}}\n";
+    let component = manifest(
+        "c",
+        &["{name: p, secretKeyRef: {name: redis-pasword}}"],
+        "vault",
     );
+    let work = folder(&[
+        ("c.yaml", component.as_bytes()),
+        ("s.json", secrets.as_bytes()),
+        ("config.yaml", config.as_bytes()),
+    ]);
+    let arguments = ["check", "c.yaml", "--store", "vault=local.file:s.json"];
+    let told = |more: &[&str]| {
+        let output = Run::new(work.path(), &[&arguments, more].concat()).output();
+        let error = stderr(&output);
+        assert!(error.contains("no secret `redis-pasword`"), "{error}");
+        error.contains("did you mean `redis-password`?")
+    };
+    assert!(told(&[]));
+    assert!(!told(&["--config", "config.yaml"]));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use keyref_tests::{Run, folder, json, workspace};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Cases whose outcome differs on purpose: the row of `docs/differences.md` that says why, and what
 /// must be so instead.
@@ -101,6 +102,46 @@ fn a_link_to_a_folder_is_left_out_where_dapr_hangs() {
     assert_eq!(inspected["components"].as_array().unwrap().len(), 1);
 }
 
+#[test]
+fn a_variable_is_allowed_by_its_whole_name() {
+    let case = case_named("env_allow_prefixbug");
+    let work = files_of(&case);
+    let resolved = run(&case, work.path(), &["resolve", "--reveal", "r"]);
+    assert_eq!(resolved["components"][0]["properties"]["e"], "1");
+}
+
+#[test]
+fn two_paths_that_flatten_to_one_key_are_an_error() {
+    let case = case_named("dup_flat_conflict");
+    let work = files_of(&case);
+    let arguments = ["bulk", "ss", "--resources", "r", "--mode", "dapr"];
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("`a:b`"), "{error}");
+}
+
+#[test]
+fn a_file_is_read_where_dapr_takes_folders() {
+    let case = case_named("dir_is_file");
+    let inspected = run(&case, files_of(&case).path(), &["inspect", "x.yaml"]);
+    assert_eq!(inspected["components"][0]["name"], "a");
+}
+
+fn case_named(name: &str) -> Case {
+    cases().into_iter().find(|case| case.name == name).unwrap()
+}
+
+fn files_of(case: &Case) -> TempDir {
+    let files: Vec<_> = case
+        .files
+        .iter()
+        .map(|(path, content)| (path.as_str(), content.as_slice()))
+        .collect();
+    folder(&files)
+}
+
 fn component(name: &str, item: &str) -> String {
     format!(
         "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\nspec:\n  \
@@ -170,12 +211,7 @@ fn base64(text: &str) -> Vec<u8> {
 
 /// What differs from what Dapr did.
 fn compare(case: &Case) -> Vec<String> {
-    let files: Vec<_> = case
-        .files
-        .iter()
-        .map(|(path, content)| (path.as_str(), content.as_slice()))
-        .collect();
-    let work = folder(&files);
+    let work = files_of(case);
     prepare(case, work.path());
     let folders: Vec<_> = match resources(case).as_slice() {
         [] => vec![".".to_owned()],

@@ -171,21 +171,21 @@ fn an_observer_sees_what_is_fetched_denied_and_resolved() {
         .build()
         .unwrap();
     let reference = |secret: &str| format!("{{name: p, secretKeyRef: {{name: {secret}, key: k}}}}");
-    let documents = ["s", "t"]
-        .map(|name| Document::new(name, manifest(name, &[reference(name).as_str()], "vault")));
-    resolve_with(
-        &resolver,
-        documents.into(),
-        &Context::new().with_caller("me"),
-    );
+    let mut documents = ["s", "t"]
+        .map(|name| Document::new(name, manifest(name, &[reference(name).as_str()], "vault")))
+        .to_vec();
+    let variable = manifest("v", &["{name: p, envRef: DAPR_API_TOKEN}"], "");
+    documents.push(Document::new("v", variable));
+    resolve_with(&resolver, documents, &Context::new().with_caller("me"));
     let mut events = log.0.lock().unwrap().clone();
     events.sort();
     assert_eq!(
         events,
         [
+            "denied DAPR_API_TOKEN of ",
             "denied t of vault",
             "me fetched Some(\"s\") of vault",
-            "resolved 1, 1 problems"
+            "resolved 1, 2 problems"
         ]
     );
 }

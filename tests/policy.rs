@@ -50,6 +50,20 @@ fn bulk_leaves_out_what_is_denied() {
 }
 
 #[test]
+fn a_store_of_which_nothing_is_allowed_is_not_asked_for_all() {
+    let store = Counting::new(secrets());
+    let scope = SecretsScope::new("vault").deny_by_default();
+    let resolver = Resolver::builder()
+        .shared_store("vault", Arc::new(store.clone()))
+        .policy(Policy::open().with_scope(scope).unwrap())
+        .build()
+        .unwrap();
+    let all = block_on(resolver.bulk("vault", BulkRequest::default(), &Context::new())).unwrap();
+    assert!(all.is_empty());
+    assert_eq!(store.calls(), 0);
+}
+
+#[test]
 fn a_configuration_is_the_policy() {
     let configuration = |scopes: &str| {
         let text = format!("kind: Configuration\nspec: {{secrets: {{scopes: {scopes}}}}}\n");

@@ -54,7 +54,7 @@ fn an_absent_key_is_an_error_that_lists_the_keys() {
     );
     assert_eq!(
         problem.to_string(),
-        "c.yaml:8:36: secret `s` has no key `kk`"
+        "c.yaml:8:44: secret `s` has no key `kk`"
     );
 }
 

@@ -123,7 +123,7 @@ fn figure(name: &str, times: &[Duration], limit: Option<f64>, base: &[Duration])
     let ratio = |(time, base): (&Duration, &Duration)| time.as_secs_f64() / base.as_secs_f64();
     let mut ratios: Vec<_> = times.iter().zip(base).map(ratio).collect();
     ratios.sort_by(f64::total_cmp);
-    let median = ratios.get(ratios.len() / 2).unwrap();
+    let median = ratios.into_iter().nth(ROUNDS / 2).unwrap();
     let limit = limit.map_or(String::new(), |limit| format!("at most {limit:.2}"));
     let micros = times.iter().min().unwrap().as_secs_f64() * 1e6;
     println!("  {median:>7.2}  {limit:<13} {micros:>8.2} us  {name}");

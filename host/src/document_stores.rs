@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::Class;
 use crate::finish::{self, Finished};
 use crate::load::Loaded;
+use crate::order::{self, Circular, End, Node, Order};
 use crate::problem::{Place, Problem, Severity, Subject, printable};
 use crate::request::Request;
 use crate::resolver::{Mode, Resolver, fetch_all};
@@ -18,17 +19,9 @@ use crate::schedule::{self, Placing};
 use crate::secret::Secret;
 use crate::secrets::{Run, Secrets};
 use crate::stores::{
-    self, BulkRequest, Discreet, Grants, SecretRequest, SecretStore, StoreConfig, StoreError,
+    self, BulkRequest, Discreet, Grants, Registration, SecretRequest, SecretStore, StoreConfig,
+    StoreError,
 };
-
-/// The components that declare a store of a name that is not taken.
-pub(crate) fn declared<'l>(loaded: &'l Loaded, secrets: &Secrets) -> Vec<&'l Component> {
-    let places = pending(loaded, secrets);
-    places
-        .into_iter()
-        .filter_map(|(batch, index)| loaded.batches.get(batch)?.component(index))
-        .collect()
-}
 
 /// Opens them: those first that need no other, then those that need these. Stores that need each
 /// other are refused, and the problem shows the circle.
@@ -40,60 +33,67 @@ pub(crate) async fn open(
     context: &Context,
     run: &Run,
 ) {
-    let mut waiting = pending(loaded, secrets);
-    while !waiting.is_empty() {
-        let names: BTreeMap<String, BTreeSet<String>> = waiting
-            .iter()
-            .filter_map(|place| needs(loaded, *place, secrets))
-            .collect();
-        let ready = |place: &(usize, u32)| {
-            needs(loaded, *place, secrets)
-                .is_some_and(|(_, needs)| needs.iter().all(|store| !names.contains_key(store)))
-        };
-        let (ready, rest): (Vec<_>, Vec<_>) = waiting.iter().copied().partition(ready);
-        if ready.is_empty() {
-            refuse_circle(resolver, loaded, &waiting, &names, secrets);
-            return;
-        }
-        for place in ready {
-            open_one(resolver, loaded, place, grants, secrets, context, run).await;
-        }
-        waiting = rest;
+    let Order { ready, circular } = in_order(loaded, secrets);
+    for place in ready {
+        open_one(resolver, loaded, place, grants, secrets, context, run).await;
     }
+    refuse_circles(resolver, loaded, circular, secrets);
 }
 
-/// Where the components stand that declare a store of a name that is not taken.
-fn pending(loaded: &Loaded, secrets: &Secrets) -> Vec<(usize, u32)> {
-    let mut places = Vec::new();
-    for (batch, selected) in loaded.selected.iter().enumerate() {
-        for &index in selected {
-            let component = loaded
-                .batches
-                .get(batch)
-                .and_then(|batch| batch.component(index));
-            if component.is_some_and(|component| {
-                component.is_secret_store() && !secrets.contains(&component.name)
-            }) {
-                places.push((batch, index));
+/// Takes note of them without opening any, and refuses those that could not be opened.
+pub(crate) fn declare(
+    resolver: &Resolver,
+    loaded: &mut Loaded,
+    grants: &Grants,
+    secrets: &Secrets,
+) {
+    let Order { ready, circular } = in_order(loaded, secrets);
+    for (batch, index) in ready {
+        let batch = loaded.batches.get(batch);
+        let Some(component) = batch.and_then(|batch| batch.component(index)) else {
+            continue;
+        };
+        match check_kind(component, grants) {
+            Ok(registration) => {
+                let is_namespaced = registration.is_namespaced;
+                secrets.insert(&component.name, Arc::new(Unopened { is_namespaced }));
+            }
+            Err(error) => {
+                let place = &component.type_position;
+                let problem = refuse(resolver, component, place, error, secrets);
+                loaded.problems.push(problem);
             }
         }
     }
-    places
+    refuse_circles(resolver, loaded, circular, secrets);
 }
 
-/// The name of a store and the names of those that it needs.
-fn needs(
-    loaded: &Loaded,
-    (batch, index): (usize, u32),
-    secrets: &Secrets,
-) -> Option<(String, BTreeSet<String>)> {
-    let batch = loaded.batches.get(batch)?;
-    let component = batch.component(index)?;
-    let stores = batch.wanted(component).filter_map(|wanted| match wanted {
-        Request::Key { store, .. } => Some(secrets.effective_store(store).to_owned()),
-        Request::Variable(_) => None,
-    });
-    Some((component.name.clone(), stores.collect()))
+/// A component: its batch and its index there.
+type ComponentPlace = (usize, u32);
+
+/// The components that declare a store of a name that is not taken, sorted by what they need.
+fn in_order(loaded: &Loaded, secrets: &Secrets) -> Order<ComponentPlace> {
+    let mut nodes = Vec::new();
+    for ((place, batch), selected) in (0..).zip(&loaded.batches).zip(&loaded.selected) {
+        for &index in selected {
+            let Some(component) = batch.component(index) else {
+                continue;
+            };
+            if !component.is_secret_store() || secrets.contains(&component.name) {
+                continue;
+            }
+            let needs = batch.wanted(component).filter_map(|wanted| match wanted {
+                Request::Key { store, .. } => Some(secrets.effective_store(store).to_owned()),
+                Request::Variable(_) => None,
+            });
+            nodes.push(Node {
+                name: component.name.clone(),
+                needs: needs.collect(),
+                thing: (place, index),
+            });
+        }
+    }
+    order::order(nodes)
 }
 
 async fn open_one(
@@ -111,14 +111,9 @@ async fn open_one(
         return;
     };
     if let Err(error) = check_kind(&component, grants) {
-        refuse(
-            resolver,
-            &mut loaded.problems,
-            &component,
-            &component.type_position,
-            error,
-            secrets,
-        );
+        let place = &component.type_position;
+        let problem = refuse(resolver, &component, place, error, secrets);
+        loaded.problems.push(problem);
         return;
     }
     let resolving = resolve_one(resolver, loaded, batch_index, index, secrets, context, run);
@@ -148,14 +143,10 @@ async fn open_one(
     };
     match opened {
         Ok(store) => secrets.insert(&component.name, store),
-        Err(error) => refuse(
-            resolver,
-            &mut loaded.problems,
-            &component,
-            &component.position,
-            error,
-            secrets,
-        ),
+        Err(error) => {
+            let problem = refuse(resolver, &component, &component.position, error, secrets);
+            loaded.problems.push(problem);
+        }
     }
 }
 
@@ -223,7 +214,7 @@ fn config(
 }
 
 /// Refuses kinds that are not granted, and says which are known where it is unknown.
-pub(crate) fn check_kind(component: &Component, grants: &Grants) -> Result<(), StoreError> {
+fn check_kind(component: &Component, grants: &Grants) -> Result<&'static Registration, StoreError> {
     let kind = &component.component_type;
     if stores::registration(kind).is_some() && !grants.allows_kind(kind) {
         return Err(StoreError::new(
@@ -238,30 +229,14 @@ pub(crate) fn check_kind(component: &Component, grants: &Grants) -> Result<(), S
     stores::check_kind(kind, &component.version)
 }
 
-/// The problems of declared stores that can be told without opening them.
-pub(crate) fn kind_problems(loaded: &Loaded, grants: &Grants, secrets: &Secrets) -> Vec<Problem> {
-    declared(loaded, secrets)
-        .into_iter()
-        .filter_map(|component| {
-            let error = check_kind(component, grants).err()?;
-            Some(problem(
-                component,
-                &component.type_position,
-                error,
-                Severity::Error,
-            ))
-        })
-        .collect()
-}
-
+/// Takes note of why a store cannot be used.
 fn refuse(
     resolver: &Resolver,
-    problems: &mut Vec<Problem>,
     component: &Component,
     place: &Place,
     error: StoreError,
     secrets: &Secrets,
-) {
+) -> Problem {
     // Dapr ends here, or goes on without the store where it says `ignoreErrors`.
     let ignored = resolver.inner().mode == Mode::Dapr && component.ignore_errors;
     let severity = if ignored {
@@ -270,7 +245,7 @@ fn refuse(
         Severity::Error
     };
     secrets.insert_broken(&component.name, error.clone());
-    problems.push(problem(component, place, error, severity));
+    problem(component, place, error, severity)
 }
 
 fn problem(component: &Component, place: &Place, error: StoreError, severity: Severity) -> Problem {
@@ -292,63 +267,43 @@ fn problem(component: &Component, place: &Place, error: StoreError, severity: Se
     }
 }
 
-fn refuse_circle(
+fn refuse_circles(
     resolver: &Resolver,
     loaded: &mut Loaded,
-    waiting: &[(usize, u32)],
-    names: &BTreeMap<String, BTreeSet<String>>,
+    circular: Vec<Circular<ComponentPlace>>,
     secrets: &Secrets,
 ) {
-    for &(batch, index) in waiting {
-        let component = loaded
-            .batches
-            .get(batch)
-            .and_then(|batch| batch.component(index));
-        let Some(component) = component.cloned() else {
+    for circle in circular {
+        let (batch, index) = circle.thing;
+        let batch = loaded.batches.get(batch);
+        let Some(component) = batch.and_then(|batch| batch.component(index)) else {
             continue;
         };
-        let path = path_of(&component.name, names);
-        let error = StoreError::misconfigured(format!(
-            "it needs itself to be opened: {}",
-            path.iter()
-                .map(|name| printable(name))
-                .collect::<Vec<_>>()
-                .join(" -> ")
-        ))
-        .with_hint("give one of these stores its settings without a reference");
+        let names: Vec<_> = circle.path.iter().map(|name| printable(name)).collect();
+        let (what, path) = (circle.end, names.join(" -> "));
+        let message = match what {
+            End::Itself => format!("it needs itself to be opened: {path}"),
+            End::Another => format!("it needs stores that need each other: {path}"),
+            End::NotShown => format!("it needs stores that need each other: {path} -> ..."),
+        };
+        let error = StoreError::misconfigured(message)
+            .with_hint("give one of these stores its settings without a reference");
         // Dapr waits for the other store for ever, and starts without both.
         let severity = match resolver.inner().mode {
             Mode::Strict => Severity::Error,
             Mode::Dapr => Severity::Warning,
         };
         secrets.insert_broken(&component.name, error.clone());
-        let place = component.secret_store_position.clone();
-        loaded
-            .problems
-            .push(problem(&component, &place, error, severity));
+        let problem = problem(component, &component.secret_store_position, error, severity);
+        loaded.problems.push(problem);
     }
-}
-
-/// The way from a store over those that it needs until one is met again.
-fn path_of(name: &str, names: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let mut path = vec![name.to_owned()];
-    while let Some(next) = path
-        .last()
-        .and_then(|last| names.get(last))
-        .and_then(|needs| needs.iter().find(|store| names.contains_key(*store)))
-    {
-        let met = path.contains(next);
-        path.push(next.clone());
-        if met {
-            break;
-        }
-    }
-    path
 }
 
 /// A store that is declared and not opened, where nothing is to be fetched.
 #[derive(Debug)]
-pub(crate) struct Unopened;
+struct Unopened {
+    is_namespaced: bool,
+}
 
 #[async_trait]
 impl SecretStore for Unopened {
@@ -366,6 +321,10 @@ impl SecretStore for Unopened {
         _context: &Context,
     ) -> Result<BTreeMap<String, Secret>, StoreError> {
         Err(unopened())
+    }
+
+    fn is_namespaced(&self) -> bool {
+        self.is_namespaced
     }
 }
 

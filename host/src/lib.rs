@@ -67,6 +67,7 @@ mod inspection;
 mod limits;
 mod load;
 pub mod observer;
+mod order;
 mod placement;
 pub mod policy;
 pub mod problem;

@@ -19,13 +19,14 @@ pub struct FetchEvent<'e> {
     pub failure: Option<Class>,
 }
 
-/// A request for a secret was refused at the door.
+/// A request was refused at the door: by policy, because the namespace is not granted, or because
+/// the variable may not be referenced.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DenyEvent<'e> {
-    /// The store.
+    /// The store; empty for an environment variable.
     pub store: &'e str,
-    /// The secret's name.
+    /// The name of the secret or variable; empty where all secrets were asked for.
     pub secret: &'e str,
 }
 
@@ -48,7 +49,7 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (context, event);
     }
 
-    /// Policy refused a request.
+    /// A request was refused.
     fn denied(&self, context: &Context, event: &DenyEvent<'_>) {
         let _ = (context, event);
     }

@@ -173,6 +173,13 @@ impl Policy {
             .map_or(Decision::Allow, |scope| scope.decide(secret))
     }
 
+    /// Whether there can be a secret of this store that may be read.
+    pub(crate) fn allows_any(&self, store: &str) -> bool {
+        self.scopes.get(store).is_none_or(|scope| {
+            !scope.allowed.is_empty() || scope.default_access == DefaultAccess::Allow
+        })
+    }
+
     /// The scopes, by the name of their store.
     pub fn scopes(&self) -> impl Iterator<Item = &SecretsScope> {
         self.scopes.values()

@@ -165,7 +165,11 @@ impl Resolver {
     pub async fn inspect(&self, documents: Vec<Document>, context: &Context) -> Inspection {
         let mut loaded = self.load(documents, context, true).await;
         let secrets = match &self.inner.document_stores {
-            Some(grants) => self.declared_stores(&mut loaded, grants),
+            Some(grants) => {
+                let secrets = self.inner.secrets.fork();
+                document_stores::declare(self, &mut loaded, grants, &secrets);
+                secrets
+            }
             None => self.inner.secrets.clone(),
         };
         let mut components = Vec::new();
@@ -369,20 +373,6 @@ impl Resolver {
             }
         }
         components
-    }
-
-    /// The stores that documents declare, without opening them.
-    fn declared_stores(&self, loaded: &mut Loaded, grants: &Grants) -> Secrets {
-        let secrets = self.inner.secrets.fork();
-        let problems = document_stores::kind_problems(loaded, grants, &secrets);
-        for component in document_stores::declared(loaded, &secrets) {
-            match document_stores::check_kind(component, grants) {
-                Ok(()) => secrets.insert(&component.name, Arc::new(document_stores::Unopened)),
-                Err(error) => secrets.insert_broken(&component.name, error),
-            }
-        }
-        loaded.problems.extend(problems);
-        secrets
     }
 }
 

@@ -164,7 +164,7 @@ impl Secrets {
     /// Whether policy and grants let this through. Asks no store.
     pub(crate) fn check(&self, wanted: &Request, context: &Context) -> Result<(), SecretError> {
         match wanted {
-            Request::Variable(name) => self.check_variable(name),
+            Request::Variable(name) => self.check_variable(name, context),
             Request::Key {
                 store,
                 secret,
@@ -173,7 +173,8 @@ impl Secrets {
             } => {
                 let (store, named) = self.named(store)?;
                 self.decide(store, secret, context)?;
-                self.granted_namespace(&named, namespace, context).map(drop)
+                self.granted_namespace(store, &named, secret, namespace, context)
+                    .map(drop)
             }
         }
     }
@@ -186,7 +187,7 @@ impl Secrets {
         run: &Run,
     ) -> Result<SecretValue, SecretError> {
         match wanted {
-            Request::Variable(name) => self.variable(name),
+            Request::Variable(name) => self.variable(name, context),
             Request::Key {
                 store,
                 secret,
@@ -229,8 +230,9 @@ impl Secrets {
     ) -> Result<Secret, SecretError> {
         let (store, named) = self.named(store)?;
         self.decide(store, &request.name, context)?;
-        request.namespace = self.granted_namespace(&named, &request.namespace, context)?;
         let name = request.name.clone();
+        request.namespace =
+            self.granted_namespace(store, &named, &name, &request.namespace, context)?;
         let key = FetchKey {
             store: store.to_owned(),
             instance: named.instance,
@@ -243,17 +245,24 @@ impl Secrets {
         let found = within(context, fetch)
             .await
             .map_err(|error| locate(error, store, &name))?;
-        found.ok_or_else(|| {
-            SecretError::new(
-                Class::SecretAbsent,
-                format!(
-                    "store `{}` has no secret `{}`",
-                    printable(store),
-                    printable(&name)
-                ),
-            )
-            .with_hint("check its name, and the namespace that the store reads")
-        })
+        found.ok_or_else(|| self.absent_secret(store, &named, &name))
+    }
+
+    fn absent_secret(&self, store: &str, named: &Named, name: &str) -> SecretError {
+        let known = named.store.known_names();
+        let allowed = known
+            .into_iter()
+            .filter(|name| self.door.policy.decide(store, name) == Decision::Allow);
+        let hint = match suggest::nearest(name, allowed).map(printable) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None if named.store.is_namespaced() => {
+                "check its name, and the namespace that the store reads".to_owned()
+            }
+            None => "check its name".to_owned(),
+        };
+        let (store, name) = (printable(store), printable(name));
+        let message = format!("store `{store}` has no secret `{name}`");
+        SecretError::new(Class::SecretAbsent, message).with_hint(hint)
     }
 
     /// Reads all secrets that policy allows.
@@ -264,7 +273,12 @@ impl Secrets {
         context: &Context,
     ) -> Result<BTreeMap<String, Secret>, SecretError> {
         let (store, named) = self.named(store)?;
-        request.namespace = self.granted_namespace(&named, &request.namespace, context)?;
+        request.namespace =
+            self.granted_namespace(store, &named, "", &request.namespace, context)?;
+        if !self.door.policy.allows_any(store) {
+            self.deny(context, store, "");
+            return Ok(BTreeMap::new());
+        }
         self.door.calls.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
         let answer = within(context, named.store.bulk(&request, context)).await;
@@ -275,8 +289,8 @@ impl Secrets {
     }
 
     /// Reads an environment variable.
-    fn variable(&self, name: &str) -> Result<SecretValue, SecretError> {
-        self.check_variable(name)?;
+    fn variable(&self, name: &str, context: &Context) -> Result<SecretValue, SecretError> {
+        self.check_variable(name, context)?;
         self.door.environment.get(name).ok_or_else(|| {
             SecretError::new(
                 Class::SecretAbsent,
@@ -286,10 +300,11 @@ impl Secrets {
         })
     }
 
-    fn check_variable(&self, name: &str) -> Result<(), SecretError> {
+    fn check_variable(&self, name: &str, context: &Context) -> Result<(), SecretError> {
         if env::is_referable(name, &self.door.environment) {
             return Ok(());
         }
+        self.deny(context, "", name);
         Err(SecretError::new(
             Class::PolicyDenied,
             format!(
@@ -392,11 +407,11 @@ impl Secrets {
             )
             .with_hint("add `auth: {secretStore: NAME}` at the top level of the component"));
         }
-        let names = self.names();
-        let hint = if names.is_empty() {
+        let stores = read(&self.door.stores);
+        let hint = if stores.is_empty() {
             "there are no stores: declare one as a component, or give one with `--store`".to_owned()
         } else {
-            suggest::among("stores", effective, names.iter().map(String::as_str))
+            suggest::among("stores", effective, stores.keys().map(String::as_str))
         };
         Err(SecretError::new(
             Class::StoreUnknown,
@@ -409,10 +424,7 @@ impl Secrets {
         match self.door.policy.decide(store, secret) {
             Decision::Allow => Ok(()),
             Decision::Deny(rule) => {
-                tracing::info!(store, secret, "denied by policy");
-                if let Some(observer) = &self.door.observer {
-                    observer.denied(context, &DenyEvent { store, secret });
-                }
+                self.deny(context, store, secret);
                 Err(SecretError::new(
                     Class::PolicyDenied,
                     format!(
@@ -426,11 +438,20 @@ impl Secrets {
         }
     }
 
+    fn deny(&self, context: &Context, store: &str, secret: &str) {
+        tracing::info!(store, secret, "denied by policy");
+        if let Some(observer) = &self.door.observer {
+            observer.denied(context, &DenyEvent { store, secret });
+        }
+    }
+
     /// The namespace that the store is told. A document's own is a name that it gave itself, so it
     /// counts only where the context or the builder says it, too.
     fn granted_namespace(
         &self,
+        store: &str,
         named: &Named,
+        secret: &str,
         namespace: &str,
         context: &Context,
     ) -> Result<String, SecretError> {
@@ -449,6 +470,7 @@ impl Secrets {
         if granted {
             return Ok(namespace.to_owned());
         }
+        self.deny(context, store, secret);
         Err(SecretError::new(
             Class::PolicyDenied,
             format!(

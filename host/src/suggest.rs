@@ -4,14 +4,17 @@ use crate::problem::printable;
 
 /// The nearest of some names, where one is near enough to be what was meant.
 ///
-/// Names of more than 120 bytes are not compared: the time is the product of two lengths.
+/// Names of more than 120 bytes are not compared, since the time is the product of two lengths, and
+/// no more than 1,000 names are.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 120;
+    const MOST: usize = 1_000;
     if name.len() > LONGEST {
         return None;
     }
     known
         .into_iter()
+        .take(MOST)
         .filter(|candidate| *candidate != name && candidate.len() <= LONGEST)
         .map(|candidate| {
             let distance =

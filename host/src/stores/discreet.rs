@@ -50,6 +50,10 @@ impl SecretStore for Discreet {
         self.0.is_namespaced()
     }
 
+    fn known_names(&self) -> Vec<&str> {
+        self.0.known_names()
+    }
+
     fn watch(&self) -> Option<BoxStream<'static, String>> {
         self.0.watch()
     }

@@ -60,4 +60,8 @@ impl SecretStore for Memory {
     ) -> Result<BTreeMap<String, Secret>, StoreError> {
         Ok(self.0.clone())
     }
+
+    fn known_names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
 }

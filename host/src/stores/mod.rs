@@ -62,6 +62,11 @@ pub trait SecretStore: Send + Sync + 'static {
         false
     }
 
+    /// Names of secrets that have been read already, for "did you mean"; asks no backend.
+    fn known_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// The names of secrets that change, as they change; `None` where the store cannot tell.
     fn watch(&self) -> Option<BoxStream<'static, String>> {
         None
@@ -173,6 +178,8 @@ pub struct Registration {
     pub summary: &'static str,
     /// The property that the argument of `--store NAME=KIND:ARGUMENT` sets.
     pub argument: &'static str,
+    /// As [`SecretStore::is_namespaced`] says of each store of this kind.
+    pub is_namespaced: bool,
     /// Makes a store from its settings, without a look at its secrets where that costs time.
     pub(crate) build: fn(&StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError>,
 }
@@ -194,19 +201,15 @@ pub const BUILTIN_KUBERNETES: &str = "kubernetes";
 /// # Errors
 /// Fails where the kind is unknown or its settings are wrong.
 pub fn open(config: &StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError> {
-    check_kind(&config.kind, &config.version)?;
-    match registration(&config.kind) {
-        Some(registration) => (registration.build)(config),
-        None => Err(unknown_kind(&config.kind)),
-    }
+    (check_kind(&config.kind, &config.version)?.build)(config)
 }
 
 /// Refuses kinds and versions that this build does not know. As in Dapr, the kind matches in any
 /// case after its `secretstores.`, and versions `v1`, `v0` and none are the same.
-pub(crate) fn check_kind(kind: &str, version: &str) -> Result<(), StoreError> {
-    if registration(kind).is_none() {
+pub(crate) fn check_kind(kind: &str, version: &str) -> Result<&'static Registration, StoreError> {
+    let Some(registration) = registration(kind) else {
         return Err(unknown_kind(kind));
-    }
+    };
     if !["", "v0", "v1"]
         .iter()
         .any(|known| version.eq_ignore_ascii_case(known))
@@ -218,7 +221,7 @@ pub(crate) fn check_kind(kind: &str, version: &str) -> Result<(), StoreError> {
         );
         return Err(StoreError::misconfigured(message).with_hint("write `version: v1`"));
     }
-    Ok(())
+    Ok(registration)
 }
 
 fn unknown_kind(kind: &str) -> StoreError {

@@ -40,6 +40,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     kind: "secretstores.kubernetes",
     summary: "Secrets of a Kubernetes cluster",
     argument: "defaultNamespace",
+    is_namespaced: true,
     build: |config| Ok(Arc::new(Kubernetes::from_config(config)?)),
 };
 

@@ -45,6 +45,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     kind: "secretstores.local.file",
     summary: "a file of secrets in JSON, YAML, TOML or dotenv, or a folder of them",
     argument: "secretsFile",
+    is_namespaced: false,
     build: |config| Ok(Arc::new(from_config(config)?)),
 };
 
@@ -182,6 +183,10 @@ impl SecretStore for LocalFile {
         _context: &Context,
     ) -> Result<BTreeMap<String, Secret>, StoreError> {
         Ok(self.secrets.clone())
+    }
+
+    fn known_names(&self) -> Vec<&str> {
+        self.secrets.keys().map(String::as_str).collect()
     }
 }
 

@@ -1,0 +1,202 @@
+//! The order in which declared stores are opened: each after those that it needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A way around a circle is shown up to this many names.
+const MOST_SHOWN: usize = 12;
+
+/// A thing with the names of those that it needs. Names that nobody has are no matter.
+pub(crate) struct Node<T> {
+    pub(crate) name: String,
+    pub(crate) needs: Vec<String>,
+    pub(crate) thing: T,
+}
+
+/// What can be opened, in order, and what cannot because of a circle.
+pub(crate) struct Order<T> {
+    pub(crate) ready: Vec<T>,
+    pub(crate) circular: Vec<Circular<T>>,
+}
+
+/// A thing that is in a circle, or needs one that is.
+pub(crate) struct Circular<T> {
+    pub(crate) thing: T,
+    /// The names from its own on to the first that is met again, or to as many as are shown.
+    pub(crate) path: Vec<String>,
+    pub(crate) end: End,
+}
+
+/// Where a path ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// Where it began.
+    Itself,
+    /// At another that it has met before.
+    Another,
+    /// Beyond what is shown.
+    NotShown,
+}
+
+/// Sorts things by what they need, in time that grows with the number of needs.
+pub(crate) fn order<T>(nodes: Vec<Node<T>>) -> Order<T> {
+    let needs = places_of_needs(&nodes);
+    let (sequence, missing) = sequence(&needs);
+    let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    let stuck = |place: usize| missing.get(place).is_some_and(|&missing| missing > 0);
+    let mut things: Vec<Option<T>> = nodes.into_iter().map(|node| Some(node.thing)).collect();
+    let mut take = |place: usize| things.get_mut(place).and_then(Option::take);
+    let ready = sequence.into_iter().filter_map(&mut take).collect();
+    let circular = (0..names.len())
+        .filter(|&place| stuck(place))
+        .filter_map(|place| {
+            let (path, end) = path_from(place, &needs, &names, stuck);
+            Some(Circular {
+                thing: take(place)?,
+                path,
+                end,
+            })
+        })
+        .collect();
+    Order { ready, circular }
+}
+
+/// For each thing, the places of those that it needs, each once.
+fn places_of_needs<T>(nodes: &[Node<T>]) -> Vec<Vec<usize>> {
+    let places: BTreeMap<&str, usize> = nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .zip(0..)
+        .collect();
+    let needs = nodes.iter().map(|node| {
+        let needs = node.needs.iter();
+        let places: BTreeSet<_> = needs
+            .filter_map(|name| places.get(name.as_str()).copied())
+            .collect();
+        places.into_iter().collect()
+    });
+    needs.collect()
+}
+
+/// Kahn's algorithm: the places in order, and for each place how many of its needs are not met.
+fn sequence(needs: &[Vec<usize>]) -> (Vec<usize>, Vec<usize>) {
+    let mut needed_by = vec![Vec::new(); needs.len()];
+    for (place, needs) in needs.iter().enumerate() {
+        for &need in needs {
+            if let Some(needed_by) = needed_by.get_mut(need) {
+                needed_by.push(place);
+            }
+        }
+    }
+    let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let mut sequence: Vec<usize> = (0..needs.len())
+        .filter(|&place| needs.get(place).is_some_and(Vec::is_empty))
+        .collect();
+    let mut done = 0;
+    while let Some(&place) = sequence.get(done) {
+        done += 1;
+        for &next in needed_by.get(place).into_iter().flatten() {
+            if let Some(missing) = missing.get_mut(next) {
+                *missing -= 1;
+                if *missing == 0 {
+                    sequence.push(next);
+                }
+            }
+        }
+    }
+    (sequence, missing)
+}
+
+/// The way from a thing that is stuck over those that it waits for.
+fn path_from(
+    place: usize,
+    needs: &[Vec<usize>],
+    names: &[String],
+    stuck: impl Fn(usize) -> bool,
+) -> (Vec<String>, End) {
+    let mut path = vec![place];
+    let mut end = End::NotShown;
+    while let Some(&last) = path.last()
+        && path.len() <= MOST_SHOWN
+        && let Some(next) = needs
+            .get(last)
+            .and_then(|needs| needs.iter().copied().find(|&need| stuck(need)))
+    {
+        let met = path.contains(&next);
+        path.push(next);
+        if met {
+            end = if next == place {
+                End::Itself
+            } else {
+                End::Another
+            };
+            break;
+        }
+    }
+    let names = path
+        .into_iter()
+        .filter_map(|place| names.get(place).cloned());
+    (names.collect(), end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ordered(nodes: &[(&str, &[&str])]) -> (Vec<String>, Vec<(String, String)>) {
+        let nodes = nodes.iter().map(|(name, needs)| Node {
+            name: (*name).to_owned(),
+            needs: needs.iter().map(|&need| need.to_owned()).collect(),
+            thing: (*name).to_owned(),
+        });
+        let order = order(nodes.collect());
+        let circular = order.circular.into_iter();
+        (
+            order.ready,
+            circular
+                .map(|circular| (circular.thing, circular.path.join(" -> ")))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn each_comes_after_what_it_needs() {
+        let (ready, circular) = ordered(&[("c", &["b", "a"]), ("b", &["a"]), ("a", &["given"])]);
+        assert_eq!(ready, ["a", "b", "c"]);
+        assert!(circular.is_empty());
+    }
+
+    #[test]
+    fn a_circle_is_shown_by_each_that_waits_for_it() {
+        let (ready, circular) = ordered(&[
+            ("a", &["b"]),
+            ("b", &["a"]),
+            ("c", &["a"]),
+            ("d", &["d"]),
+            ("e", &[]),
+        ]);
+        assert_eq!(ready, ["e"]);
+        let paths: Vec<_> = circular.iter().map(|(_, path)| path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["a -> b -> a", "b -> a -> b", "c -> a -> b -> a", "d -> d"]
+        );
+    }
+
+    #[test]
+    fn a_long_circle_is_cut() {
+        let names: Vec<_> = (0..100_000).map(|name| name.to_string()).collect();
+        let nodes = (0..names.len()).map(|place| Node {
+            name: names[place].clone(),
+            needs: vec![names[(place + 1) % names.len()].clone()],
+            thing: (),
+        });
+        let order = order(nodes.collect());
+        assert_eq!(order.circular.len(), names.len());
+        assert!(
+            order
+                .circular
+                .iter()
+                .all(|circular| circular.path.len() == MOST_SHOWN + 1)
+        );
+    }
+}
