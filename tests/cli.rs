@@ -314,6 +314,39 @@ fn a_misspelt_secret_is_told_unless_its_right_name_is_denied() {
 }
 
 #[test]
+fn every_verb_that_reads_documents_says_what_it_took() {
+    let runs: [(&[&str], u32); 6] = [
+        (&["resolve", "examples/tutorial"], 3),
+        (&["check", "examples/tutorial"], 3),
+        (&["check", "examples/tutorial", "--offline"], 0),
+        (&["inspect", "examples/tutorial"], 0),
+        (&["get", "kubernetes-secrets", "redis-password"], 1),
+        (&["bulk", "kubernetes-secrets"], 1),
+    ];
+    let common = [
+        "--store",
+        "kubernetes-secrets=local.file:examples/secrets.yaml",
+        "--stats",
+    ];
+    for (arguments, calls) in runs {
+        let output = Run::new(&workspace(), &[arguments, &common].concat()).output();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let told = stderr(&output);
+        let expected = format!("backend calls: {calls}, ");
+        assert!(told.contains(&expected), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn an_unknown_kind_of_store_is_told_with_the_nearest() {
+    let arguments = ["check", "c.yaml", "--store", "vault=local.fil:x"];
+    let output = Run::new(folder(&[]).path(), &arguments).output();
+    assert_eq!(output.status.code(), Some(2));
+    let error = stderr(&output);
+    assert!(error.contains("did you mean `local.file`?"), "{error}");
+}
+
+#[test]
 fn output_for_programs_fits_its_schema() {
     let runs: [(&str, &[&str]); 7] = [
         ("resolve", &["resolve", "examples/tutorial"]),

@@ -59,6 +59,17 @@ fn an_absent_key_is_an_error_that_lists_the_keys() {
 }
 
 #[test]
+fn problems_come_in_the_order_of_the_documents() {
+    let broken = |name: &str| Document::new(name, "a: [");
+    let documents = ["c", "a", "b"].map(broken).to_vec();
+    let resolution = resolve_with(&resolver(Mode::Strict), documents, &Context::new());
+    let problems = resolution.problems.iter();
+    let places = problems.filter_map(|problem| problem.place.as_ref());
+    let names: Vec<_> = places.map(|place| &*place.document).collect();
+    assert_eq!(names, ["c", "a", "b"]);
+}
+
+#[test]
 fn a_literal_does_not_stand_in_for_a_secret() {
     let item = "{name: p, value: d, secretKeyRef: {name: s, key: nokey}}";
     assert_eq!(both(item, "vault"), (Err(vec!["key-absent"]), text("d")));

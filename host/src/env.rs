@@ -1,5 +1,6 @@
 //! The environment: the one place that reads it, and every variable of keyref's own.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,14 +15,19 @@ pub const NO_COLOR: &str = "NO_COLOR";
 /// In Kubernetes, the variables that components may reference, by Dapr's injector.
 pub const DAPR_ENV_KEYS: &str = "DAPR_ENV_KEYS";
 
-type List = dyn Fn() -> Vec<(String, SecretValue)> + Send + Sync;
-
 /// Environment variables, real or given.
 ///
 /// A library has none unless its embedder gives it one: a document must not read the environment
 /// by naming a variable.
 #[derive(Clone)]
-pub struct Environment(Arc<List>);
+pub struct Environment(Variables);
+
+#[derive(Clone)]
+enum Variables {
+    /// Those of the process, read each time that one is asked for.
+    Process,
+    Given(Arc<BTreeMap<String, SecretValue>>),
+}
 
 impl Environment {
     /// No variables.
@@ -39,26 +45,20 @@ impl Environment {
 
     /// The process's own variables, read each time that they are asked for. Those that are not
     /// UTF-8 are left out.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
-    )]
     pub fn process() -> Self {
-        Self(Arc::new(|| {
-            std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?.into()))
-                })
-                .collect()
-        }))
+        Self(Variables::Process)
     }
 
     /// A variable's value.
     pub fn get(&self, name: &str) -> Option<SecretValue> {
-        self.list()
-            .into_iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value)
+        match &self.0 {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the environment"
+            )]
+            Variables::Process => Some(std::env::var(name).ok()?.into()),
+            Variables::Given(given) => given.get(name).cloned(),
+        }
     }
 
     /// A variable that is no secret, as text.
@@ -66,16 +66,29 @@ impl Environment {
         self.get(name)?.reveal_text().ok().map(str::to_owned)
     }
 
-    /// All variables.
+    /// All variables, sorted by name where they were given.
     pub fn list(&self) -> Vec<(String, SecretValue)> {
-        (self.0)()
+        match &self.0 {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the environment"
+            )]
+            Variables::Process => std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?.into()))
+                })
+                .collect(),
+            Variables::Given(given) => given
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        }
     }
 }
 
 impl FromIterator<(String, SecretValue)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, SecretValue)>>(variables: I) -> Self {
-        let variables: Vec<_> = variables.into_iter().collect();
-        Self(Arc::new(move || variables.clone()))
+        Self(Variables::Given(Arc::new(variables.into_iter().collect())))
     }
 }
 

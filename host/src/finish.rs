@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroizing;
+
 use crate::component::{Component, Item, Origin, Property, ResolvedComponent, Value};
 use crate::context::Context;
 use crate::env::{self, Environment};
@@ -209,13 +211,7 @@ impl Templates {
         if !text.contains('{') {
             return Ok(None);
         }
-        let mut out = String::with_capacity(text.len());
-        let mut pieces = text.split("{uuid}");
-        out.push_str(pieces.next().unwrap_or_default());
-        for piece in pieces {
-            out.push_str(&uuid::Uuid::new_v4().to_string());
-            out.push_str(piece);
-        }
+        let mut out = replaced(text, "{uuid}", || uuid::Uuid::new_v4().to_string());
         if out.contains("{podName}") {
             let Some(pod_name) = &self.pod_name else {
                 return Err(SecretError::new(
@@ -227,13 +223,27 @@ impl Templates {
                 )
                 .with_hint("set the environment variable `POD_NAME`"));
             };
-            out = out.replace("{podName}", pod_name);
+            out = replaced(&out, "{podName}", || pod_name.clone());
         }
-        Ok(Some(match &self.app {
-            Some(app) => out
-                .replace("{namespace}", &app.namespace)
-                .replace("{appID}", &app.id),
-            None => out,
-        }))
+        if let Some(app) = &self.app {
+            out = replaced(&out, "{namespace}", || app.namespace.clone());
+            out = replaced(&out, "{appID}", || app.id.clone());
+        }
+        Ok(Some(std::mem::take(&mut *out)))
     }
+}
+
+/// The text with each occurrence of a template filled in. It may be a secret, so what it is made of
+/// is wiped, and it never grows, which would leave a copy behind.
+fn replaced(text: &str, template: &str, fill: impl Fn() -> String) -> Zeroizing<String> {
+    let fills: Vec<_> = text.matches(template).map(|_| fill()).collect();
+    let length = text.len() + fills.iter().map(String::len).sum::<usize>();
+    let mut out = Zeroizing::new(String::with_capacity(length));
+    let mut pieces = text.split(template);
+    out.push_str(pieces.next().unwrap_or_default());
+    for (fill, piece) in fills.iter().zip(pieces) {
+        out.push_str(fill);
+        out.push_str(piece);
+    }
+    out
 }

@@ -4,6 +4,7 @@ use crate::component::{Component, Origin};
 use crate::error::SecretError;
 use crate::finish;
 use crate::problem::{Problem, Severity};
+use crate::resolution::Stats;
 
 /// What documents hold, and what they would be allowed; nothing is fetched.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Inspection {
     pub problems: Vec<Problem>,
     /// The names of the stores that references could name.
     pub stores: Vec<String>,
+    /// What it took.
+    pub stats: Stats,
 }
 
 /// A component and its references.

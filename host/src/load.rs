@@ -1,5 +1,6 @@
 //! Documents, parsed within the limits, and which of their components are loaded.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,11 +25,24 @@ pub(crate) struct Loaded {
     /// For each batch, the indices of the components that are loaded.
     pub(crate) selected: Vec<Vec<u32>>,
     pub(crate) problems: Vec<Problem>,
+    /// The names of all documents, each with its place in their order.
+    order: BTreeMap<Arc<str>, usize>,
     pub(crate) budget: Budget,
     pub(crate) parse: Duration,
 }
 
 impl Loaded {
+    /// The problems in the order of the documents, those without a place first.
+    pub(crate) fn take_problems(&mut self) -> Vec<Problem> {
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.sort_by_key(|problem| {
+            let place = problem.place.as_ref()?;
+            let document = self.order.get(&place.document).copied();
+            Some((document, place.line, place.column))
+        });
+        problems
+    }
+
     /// What the selected components ask for, one for each reference.
     pub(crate) fn requests(&self) -> impl Iterator<Item = &Request> {
         self.batches
@@ -53,6 +67,10 @@ impl Resolver {
         let begin = Instant::now();
         let inner = self.inner();
         let mut problems = Vec::new();
+        let mut order = BTreeMap::new();
+        for (place, document) in documents.iter().enumerate() {
+            order.entry(Arc::clone(&document.name)).or_insert(place);
+        }
         let texts = batch::batches(admit(documents, &inner.limits, &mut problems));
         let budget = Budget::new(&inner.limits);
         let mut batches = schedule::parse(&inner.guest, texts, &budget).await;
@@ -78,6 +96,7 @@ impl Resolver {
             batches,
             selected,
             problems,
+            order,
             budget,
             parse: begin.elapsed(),
         }

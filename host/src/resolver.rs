@@ -132,7 +132,7 @@ impl Resolver {
         let fetch = fetching.elapsed();
         let placing = Instant::now();
         let components = self.place(&mut loaded, &answers, &secrets, context).await;
-        loaded.problems.sort_by(|a, b| a.place.cmp(&b.place));
+        let problems = loaded.take_problems();
         let stats = Stats {
             components: loaded_components,
             backend_calls: secrets.calls() - before,
@@ -142,7 +142,7 @@ impl Resolver {
             place: placing.elapsed(),
         };
         if let Some(observer) = &inner.observer {
-            let (components, problems) = (components.len(), loaded.problems.len());
+            let (components, problems) = (components.len(), problems.len());
             observer.resolved(
                 context,
                 &ResolveEvent {
@@ -154,7 +154,7 @@ impl Resolver {
         }
         Resolution {
             components,
-            problems: loaded.problems,
+            problems,
             references,
             stores: secrets.names().into_iter().collect(),
             stats,
@@ -172,6 +172,7 @@ impl Resolver {
             }
             None => self.inner.secrets.clone(),
         };
+        let problems = loaded.take_problems();
         let mut components = Vec::new();
         for (batch, selected) in loaded.batches.into_iter().zip(loaded.selected) {
             let requests = batch.requests;
@@ -198,11 +199,16 @@ impl Resolver {
                 });
             }
         }
-        loaded.problems.sort_by(|a, b| a.place.cmp(&b.place));
+        let stats = Stats {
+            components: components.len(),
+            parse: loaded.parse,
+            ..Stats::default()
+        };
         Inspection {
             components,
-            problems: loaded.problems,
+            problems,
             stores: secrets.names().into_iter().collect(),
+            stats,
         }
     }
 
@@ -227,7 +233,7 @@ impl Resolver {
             observer: self.inner.observer.clone(),
             document_stores: self.inner.document_stores.clone(),
         };
-        (Self::from_inner(inner), loaded.problems)
+        (Self::from_inner(inner), loaded.take_problems())
     }
 
     /// Reads one secret of a store, after policy has been asked.
@@ -274,6 +280,12 @@ impl Resolver {
         let (run, requests) = (Run::default(), requests.into_iter().collect());
         let answers = fetch_all(requests, &self.inner.secrets, context, &run, limits.fetches).await;
         Answers::new(answers, limits.handles)
+    }
+
+    /// How often its stores were asked, by calls that have no [`Stats`] of their own as well. What
+    /// stores of documents were asked counts with the call that opened them.
+    pub fn backend_calls(&self) -> u64 {
+        self.inner.secrets.calls()
     }
 
     /// The names of the stores, sorted.

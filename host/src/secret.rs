@@ -6,6 +6,7 @@ use std::str::Utf8Error;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretSlice};
+use zeroize::Zeroize as _;
 
 /// The bytes of a secret.
 ///
@@ -17,8 +18,16 @@ pub struct SecretValue(Arc<SecretSlice<u8>>);
 impl SecretValue {
     /// Takes the bytes over.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        // A boxed slice has no spare capacity that could keep a copy.
-        Self(Arc::new(SecretSlice::from(bytes.into())))
+        let mut bytes = bytes.into();
+        // A boxed slice has no spare capacity that could keep a copy; shrinking could leave one.
+        let exact = if bytes.len() == bytes.capacity() {
+            bytes.into_boxed_slice()
+        } else {
+            let exact = bytes.as_slice().into();
+            bytes.zeroize();
+            exact
+        };
+        Self(Arc::new(SecretSlice::new(exact)))
     }
 
     /// The bytes themselves.

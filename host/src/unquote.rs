@@ -1,5 +1,7 @@
 //! Go's `strconv.Unquote`, which Dapr applies to every value that it took from a secret.
 
+use zeroize::Zeroizing;
+
 use crate::secret::SecretValue;
 
 /// The value without its quotes where it is a Go literal as a whole; otherwise the value itself.
@@ -20,13 +22,11 @@ fn literal(text: &[u8]) -> Option<Vec<u8>> {
     match quote {
         b'`' if inner.contains(&b'`') => None,
         // Carriage returns are dropped from raw strings.
-        b'`' => Some(
-            inner
-                .iter()
-                .copied()
-                .filter(|&byte| byte != b'\r')
-                .collect(),
-        ),
+        b'`' => {
+            let mut out = Vec::with_capacity(inner.len());
+            out.extend(inner.iter().filter(|&&byte| byte != b'\r'));
+            Some(out)
+        }
         b'"' => interpreted(inner, b'"'),
         b'\'' => one_rune(inner),
         _ => None,
@@ -34,17 +34,19 @@ fn literal(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn interpreted(mut rest: &[u8], quote: u8) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(rest.len());
+    // Never grows, since no escape is shorter than what it stands for, and is wiped where the text
+    // turns out to be no literal.
+    let mut out = Zeroizing::new(Vec::with_capacity(rest.len()));
     while !rest.is_empty() {
         rest = character(rest, quote, &mut out)?;
     }
-    Some(out)
+    Some(std::mem::take(&mut *out))
 }
 
 fn one_rune(inner: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+    let mut out = Zeroizing::new(Vec::with_capacity(inner.len()));
     let rest = character(inner, b'\'', &mut out)?;
-    rest.is_empty().then_some(out)
+    rest.is_empty().then(|| std::mem::take(&mut *out))
 }
 
 /// Takes one character, as Go's `UnquoteChar` does.

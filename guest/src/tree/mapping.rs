@@ -8,7 +8,7 @@ use crate::json;
 use crate::scalar::{self, Resolved};
 
 /// More entries than this are not copied by merge keys: each copy is sorted anew.
-const MAX_MERGED: usize = 1_000_000;
+const MAX_MERGED: usize = 200_000;
 
 impl Tree {
     /// Works out a collection whose parts are all worked out.
@@ -158,7 +158,7 @@ impl Tree {
         if self.entries.len() > self.children.len() + MAX_MERGED {
             return Err(Fault::limit(
                 self.mark(value),
-                "merge keys copy more than 1000000 entries",
+                "merge keys copy more than 200000 entries",
             ));
         }
         self.entries

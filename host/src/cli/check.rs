@@ -22,6 +22,7 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
     let documents = std::mem::take(&mut session.documents);
     let (components, stores, references, mut problems) = if arguments.offline {
         let inspection = session.resolver.inspect(documents, &session.context).await;
+        session::print_stats(global, &inspection.stats);
         let refusals = inspection
             .components
             .iter()

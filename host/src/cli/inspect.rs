@@ -30,6 +30,7 @@ pub(super) async fn run(global: &Global, arguments: &InspectArguments) -> Result
         Format::Json => output::json(&shape())?,
         Format::Yaml => output::yaml(&shape())?,
     }
+    session::print_stats(global, &inspection.stats);
     diagnostics::print(&inspection.problems, &session.sources, global);
     Ok(session::status(&inspection.problems))
 }

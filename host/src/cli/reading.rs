@@ -1,9 +1,11 @@
 //! Reading from a store by its name, which `get` and `bulk` share.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use keyref::error::SecretError;
 use keyref::problem::Problem;
-use keyref::{Context, Resolver};
+use keyref::{Context, Resolver, Stats};
 
 use super::Status;
 use super::arguments::Global;
@@ -45,12 +47,16 @@ impl Reading {
         global: &Global,
         work: impl Future<Output = std::result::Result<T, SecretError>>,
     ) -> std::result::Result<T, Status> {
-        session::wait(global, "reading", work)
-            .await
-            .map_err(|error| {
-                diagnostics::print(&self.problems, &self.sources, global);
-                fail(&error, global)
-            })
+        let begin = Instant::now();
+        let read = session::wait(global, "reading", work).await;
+        let mut stats = Stats::default();
+        stats.backend_calls = self.resolver.backend_calls();
+        stats.fetch = begin.elapsed();
+        session::print_stats(global, &stats);
+        read.map_err(|error| {
+            diagnostics::print(&self.problems, &self.sources, global);
+            fail(&error, global)
+        })
     }
 }
 

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use keyref::component::Component;
 use keyref::env::{self, Environment};
 use keyref::error::Class;
-use keyref::problem::Problem;
+use keyref::problem::{Problem, terminal_safe};
 use keyref::stores::{self, BUILTIN_KUBERNETES, Grants, SecretStore, StoreConfig};
-use keyref::{BuildError, Context, Document, Mode, Resolver};
+use keyref::{BuildError, Context, Document, Mode, Resolver, suggest};
 
 use super::arguments::{Global, ModeArgument};
 use super::diagnostics::Sources;
@@ -155,13 +155,14 @@ fn store_config(
         None => format!("secretstores.{kind}"),
     };
     let Some(registration) = stores::registration(&kind) else {
-        let known: Vec<_> = stores::REGISTRY
+        let known = stores::REGISTRY
             .iter()
-            .map(|known| known.kind.trim_start_matches("secretstores."))
-            .collect();
+            .map(|known| known.kind.trim_start_matches("secretstores."));
+        let kind = kind.trim_start_matches("secretstores.");
         bail!(
-            "unknown store kind in `--store {name}=…`; known kinds: {}",
-            known.join(", ")
+            "unknown store kind in `--store {}=…`; {}",
+            terminal_safe(name),
+            suggest::among("known kinds", kind, known)
         );
     };
     let mut config = StoreConfig::new(name, kind).with_environment(environment.clone());

@@ -82,6 +82,7 @@ pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<
         Format::Yaml => output::yaml(&listed)?,
         Format::Text => output::data(text(&listed).as_bytes())?,
     }
+    session::print_stats(global, &inspection.stats);
     diagnostics::print(&inspection.problems, &session.sources, global);
     Ok(session::status(&inspection.problems))
 }
