@@ -50,6 +50,7 @@ fn check_sources() -> Result<()> {
         return Ok(());
     }
     println!("cargo::rerun-if-changed=../guest/src");
+    println!("cargo::rerun-if-changed=../guest/componentize/src");
     println!("cargo::rerun-if-changed=../guest/Cargo.toml");
     println!("cargo::rerun-if-changed=../wit");
     let recorded = fs::read_to_string("guest/keyref_guest.sources").unwrap_or_default();

@@ -144,7 +144,8 @@ impl Observer for Log {
     }
 
     fn denied(&self, _: &Context, event: &DenyEvent<'_>) {
-        self.add(format!("denied {} of {}", event.secret, event.store));
+        let asked = event.secret.or(event.variable).unwrap_or("all");
+        self.add(format!("denied {asked} of {:?}", event.store));
     }
 
     fn resolved(&self, _: &Context, event: &ResolveEvent) {
@@ -182,12 +183,28 @@ fn an_observer_sees_what_is_fetched_denied_and_resolved() {
     assert_eq!(
         events,
         [
-            "denied DAPR_API_TOKEN of ",
-            "denied t of vault",
+            "denied DAPR_API_TOKEN of None",
+            "denied t of Some(\"vault\")",
             "me fetched Some(\"s\") of vault",
             "resolved 1, 2 problems"
         ]
     );
+}
+
+#[test]
+fn resolvers_share_one_engine() {
+    let many: Vec<_> = (0..300)
+        .map(|_| Resolver::builder().store("vault", Memory::new().with("s", [("k", "v")])))
+        .map(|builder| builder.build().unwrap())
+        .collect();
+    let text = manifest(
+        "c",
+        &["{name: p, secretKeyRef: {name: s, key: k}}"],
+        "vault",
+    );
+    for resolver in &many {
+        assert!(resolve(resolver, &text).is_complete());
+    }
 }
 
 /// A store that never answers, and knows who still waits for it.

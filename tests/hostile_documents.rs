@@ -13,7 +13,7 @@ use std::time::Duration;
 use keyref::error::Class;
 use keyref::problem::Severity;
 use keyref::secret::Secret;
-use keyref::stores::Memory;
+use keyref::stores::{Grants, Memory};
 use keyref::{Context, Document, Limits, Resolution, Resolver, Value};
 use keyref_tests::library::{block_on, manifest};
 use serde_json::{Value as Json, json};
@@ -187,6 +187,22 @@ cases! {
     many_references_to_nothing: Bounded, [in_spec(&format!(
         "metadata:\n{}", joined(60_000, |n| format!("  - {{name: n{n}, secretKeyRef: {{name: none{n}}}}}\n"))
     ))];
+    secrets_that_are_not_there_beside_names_that_are_near: Refused(Class::SecretAbsent, "has no secret"), [in_spec(&format!(
+        "metadata:\n{}", joined(4_000, |n| format!("  - {{name: n{n}, secretKeyRef: {{name: {}, key: k}}}}\n", near(1_000 + n)))
+    ))];
+    keys_that_are_not_there_beside_names_that_are_near: Refused(Class::KeyAbsent, "has no key"), [in_spec(&format!(
+        "metadata:\n{}", joined(4_000, |n| format!("  - {{name: n{n}, secretKeyRef: {{name: {}, key: {}}}}}\n", near(0), near(1_000 + n)))
+    ))];
+    many_declared_stores_beside_many_references: Accepted, [
+        hostile(joined(3_000, |n| declared_store(n, "value: p", ""))),
+        Document::new("references.yaml", manifest("references", &["{name: n, secretKeyRef: {name: redis, key: k0}}"; 10_000], "vault")),
+    ];
+    declared_stores_in_one_long_circle: Refused(Class::StoreMisconfigured, "need each other"), [
+        hostile(joined(6_000, |n| declared_store(n, "secretKeyRef: {name: x}", &format!("s{}", (n + 1) % 6_000)))),
+    ];
+    declared_stores_in_one_long_chain: Accepted, [
+        hostile(joined(500, |n| declared_store(n, "secretKeyRef: {name: redis, key: k0}", "vault"))),
+    ];
     a_bomb_among_many_small_documents: limit("too deeply"), {
         let small = |n: usize| Document::new(format!("{n}.yaml"), manifest(&format!("c{n}"), &[REFERENCE], "vault"));
         let bomb = format!("a: {}{{{}}}{}", "{<<: ".repeat(4_000), numbered(20_000, "k", ": v, "), "}".repeat(4_000));
@@ -196,6 +212,18 @@ cases! {
 
 const HEAD: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\n";
 const REFERENCE: &str = "{name: password, secretKeyRef: {name: redis, key: k0}}";
+
+/// One of many names that differ little, as long as names are that are compared.
+fn near(n: usize) -> String {
+    format!("{}{n:06}", "n".repeat(110))
+}
+
+fn declared_store(n: usize, prefix: &str, store: &str) -> String {
+    format!(
+        "{HEAD}metadata: {{name: s{n}}}\nauth: {{secretStore: \"{store}\"}}\nspec:\n  type: \
+         secretstores.local.env\n  version: v1\n  metadata:\n  - {{name: prefix, {prefix}}}\n---\n"
+    )
+}
 
 fn hostile(text: impl Into<Vec<u8>>) -> Document {
     Document::new("hostile.yaml", text)
@@ -385,9 +413,11 @@ fn resolver(limits: Limits) -> Resolver {
     let secret: Secret = (0..110_000)
         .map(|index| (format!("k{index}"), format!("v{index}")))
         .collect();
-    let store: Memory = [("redis".to_owned(), secret)].into_iter().collect();
+    let near_names = (0..1_000).map(|n| (near(n), Secret::from_iter([(near(n), "v")])));
+    let store: Memory = near_names.chain([("redis".to_owned(), secret)]).collect();
     Resolver::builder()
         .store("vault", store)
+        .allow_document_stores(Grants::none().kind("secretstores.local.env"))
         .limits(limits)
         .build()
         .unwrap()

@@ -78,7 +78,8 @@ unsafe impl GlobalAlloc for Allocator {
             *free = unsafe { (*block).next };
             return block.cast();
         }
-        self.alloc_new(layout)
+        // SAFETY: as the caller promises.
+        unsafe { self.alloc_new(layout) }
     }
 
     #[inline(always)]
@@ -117,13 +118,16 @@ unsafe impl GlobalAlloc for Allocator {
 
 impl Allocator {
     /// A block that no list has.
+    ///
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
     #[cold]
     #[inline(never)]
-    fn alloc_new(&self, layout: Layout) -> *mut u8 {
+    unsafe fn alloc_new(&self, layout: Layout) -> *mut u8 {
         match class(layout) {
             // SAFETY: nothing else runs, and no other borrow lives while this one does.
             Some(class) => unsafe { &mut *self.small.get() }.cut((class + 1) * STEP, &self.large),
-            // SAFETY: what is not small is not empty.
+            // SAFETY: as the caller promises.
             None => unsafe { self.large.alloc(layout) },
         }
     }
@@ -172,7 +176,8 @@ impl Small {
     }
 }
 
-/// Enough for a batch of a hundred ordinary manifests.
+/// Enough for some ordinary manifests. With the stack and the data it stays within 256 KiB, which
+/// the host clears in place when an instance ends.
 const ARENA: usize = 160 << 10;
 /// Growth by less than this would take the lock too often.
 const MIN_GROWTH_PAGES: usize = 16;

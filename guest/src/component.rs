@@ -224,33 +224,40 @@ impl Decoder<'_> {
         };
         self.warn_of_repeated_keys(id);
         let mut at = self.position(id);
-        let mut key_at = None;
         let reference = item.secret_key_ref.get_or_insert_with(|| SecretKeyRef {
             name: String::new(),
             key: String::new(),
             key_position: at,
         });
         for_fields(tree, id, |field, id| {
-            let target = if folds_to(field, "name") {
-                at = position(tree.mark(id), self.line);
-                &mut reference.name
-            } else if folds_to(field, "key") {
-                key_at = Some(position(tree.mark(id), self.line));
-                &mut reference.key
-            } else {
-                return;
+            let here = position(tree.mark(id), self.line);
+            let is_name = folds_to(field, "name");
+            if is_name {
+                at = here;
+            }
+            let target = match is_name {
+                true => &mut reference.name,
+                false if folds_to(field, "key") => &mut reference.key,
+                false => return,
             };
-            if set_text(tree, id, target) && tree.source(id).is_some_and(|source| source != target)
-            {
+            if !set_text(tree, id, target) {
+                return;
+            }
+            if tree.source(id).is_some_and(|source| source != target) {
                 self.warnings.push(warning(
                     self.document,
-                    position(tree.mark(id), self.line),
+                    here,
                     "YAML reads this name as a number or a boolean, so another name is looked up",
                     "quote the name",
                 ));
             }
+            if !is_name {
+                reference.key_position = here;
+            }
         });
-        reference.key_position = key_at.filter(|_| !reference.key.is_empty()).unwrap_or(at);
+        if reference.key.is_empty() {
+            reference.key_position = at;
+        }
         Some(at)
     }
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 /// One line with a hash for each source below the workspace's folder, so that a comparison shows
-/// which one changed. The guest's dependencies are pinned in its `Cargo.toml`.
+/// which one changed. The guest's dependencies are pinned in its `Cargo.toml`; how it is compiled
+/// stands in its builder.
 pub(crate) fn of_sources(root: &Path) -> io::Result<String> {
     let mut sources = vec![PathBuf::from("guest/Cargo.toml")];
-    for folder in ["guest/src", "wit"] {
+    for folder in ["guest/src", "guest/componentize/src", "wit"] {
         add_files(root, Path::new(folder), &mut sources)?;
     }
     sources.sort();

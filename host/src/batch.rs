@@ -307,13 +307,35 @@ impl Batch {
         indices.iter().filter(asks).copied().collect()
     }
 
-    /// What the guest is answered with: for each request of this batch, in their order.
+    /// What the guest is answered with where it places all components.
     pub(crate) fn answers(&self, answers: &AnswerMap, most_handles: usize) -> Answers {
-        let answer = |request: &Request| {
+        self.answers_to(0..self.requests.len(), answers, most_handles)
+    }
+
+    /// What it is answered with where it places this one.
+    pub(crate) fn answers_for(
+        &self,
+        component: &Component,
+        answers: &AnswerMap,
+        most_handles: usize,
+    ) -> Answers {
+        let asked = component.items.iter().filter_map(|item| item.request);
+        self.answers_to(asked, answers, most_handles)
+    }
+
+    fn answers_to(
+        &self,
+        requests: impl Iterator<Item = usize>,
+        answers: &AnswerMap,
+        most_handles: usize,
+    ) -> Answers {
+        let answer = |index| {
+            let request: &Request = self.requests.get(index)?;
             let answer = answers.get(request).cloned();
-            (request.clone(), answer.unwrap_or_else(|| Err(left_out())))
+            let answer = answer.unwrap_or_else(|| Err(left_out()));
+            Some((index, request.clone(), answer))
         };
-        Answers::new(self.requests.iter().map(answer), most_handles)
+        Answers::new(requests.filter_map(answer), most_handles)
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -119,7 +119,7 @@ impl ResolverBuilder {
         self
     }
 
-    /// Runs another guest than the embedded one.
+    /// Runs this guest. By default it is [`Guest::embedded`].
     #[must_use]
     pub fn guest(mut self, guest: Guest) -> Self {
         self.guest = Some(guest);
@@ -127,6 +127,11 @@ impl ResolverBuilder {
     }
 
     /// Loads the guest.
+    ///
+    /// Where it is the embedded one, the process's first resolver installs wasmtime's signal
+    /// handlers (SIGSEGV and SIGILL; by platform SIGFPE and SIGBUS, too), which pass on what is not
+    /// the guest's, and reserves 4 GiB of address space for each of 128 instances, which all
+    /// resolvers share. With the feature `no-signals` there are no handlers, and 64 MiB each.
     ///
     /// # Errors
     /// Fails where the guest cannot be loaded, and where a configuration is wrong: a policy that

@@ -165,17 +165,22 @@ async fn resolve_one(
     let batch = loaded.batches.get_mut(batch_index)?;
     let component = batch.component(index)?.clone();
     let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
-    let answers = fetch_all(wanted, secrets, context, run, inner.limits.fetches).await;
-    let placing = Placing {
-        indices: batch.with_requests(&[index]),
-        answers: batch.answers(&answers, inner.limits.handles),
-        batch: std::mem::replace(batch, Batch::empty()),
-        more: true,
+    let values = if wanted.is_empty() {
+        BTreeMap::new()
+    } else {
+        let answers = fetch_all(wanted, secrets, context, run, inner.limits.fetches).await;
+        let placing = Placing {
+            indices: vec![index],
+            answers: batch.answers_for(&component, &answers, inner.limits.handles),
+            batch: std::mem::replace(batch, Batch::empty()),
+            more: true,
+        };
+        let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
+        let (placed, mut placement) = placed.into_iter().next()?;
+        let values = placement.values(index, &component, &placed.requests, &answers, secrets);
+        *loaded.batches.get_mut(batch_index)? = placed;
+        values
     };
-    let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
-    let (placed, mut placement) = placed.into_iter().next()?;
-    let values = placement.values(index, &component, &placed.requests, &answers, secrets);
-    *loaded.batches.get_mut(batch_index)? = placed;
     let finished = finish::finish(
         component,
         values,

@@ -24,10 +24,30 @@ pub struct FetchEvent<'e> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DenyEvent<'e> {
-    /// The store; empty for an environment variable.
-    pub store: &'e str,
-    /// The name of the secret or variable; empty where all secrets were asked for.
-    pub secret: &'e str,
+    /// The store; `None` where a variable was asked for.
+    pub store: Option<&'e str>,
+    /// The secret's name; `None` where all were asked for, or a variable.
+    pub secret: Option<&'e str>,
+    /// The environment variable, where one was asked for.
+    pub variable: Option<&'e str>,
+}
+
+impl<'e> DenyEvent<'e> {
+    pub(crate) fn of_secret(store: &'e str, secret: Option<&'e str>) -> Self {
+        Self {
+            store: Some(store),
+            secret,
+            variable: None,
+        }
+    }
+
+    pub(crate) fn of_variable(variable: &'e str) -> Self {
+        Self {
+            store: None,
+            secret: None,
+            variable: Some(variable),
+        }
+    }
 }
 
 /// A set of documents was resolved.

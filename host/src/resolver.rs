@@ -173,6 +173,7 @@ impl Resolver {
             None => self.inner.secrets.clone(),
         };
         let problems = loaded.take_problems();
+        let run = Run::default();
         let mut components = Vec::new();
         for (batch, selected) in loaded.batches.into_iter().zip(loaded.selected) {
             let requests = batch.requests;
@@ -189,7 +190,7 @@ impl Resolver {
                         Some(InspectedReference {
                             item,
                             origin: origin(wanted, &secrets),
-                            refusal: secrets.check(wanted, context).err(),
+                            refusal: secrets.check(wanted, context, &run).err(),
                         })
                     });
                 let references = references.collect();
@@ -279,7 +280,11 @@ impl Resolver {
         let limits = &self.inner.limits;
         let (run, requests) = (Run::default(), requests.into_iter().collect());
         let answers = fetch_all(requests, &self.inner.secrets, context, &run, limits.fetches).await;
-        Answers::new(answers, limits.handles)
+        let answers = answers.into_iter().enumerate();
+        Answers::new(
+            answers.map(|(index, (request, answer))| (index, request, answer)),
+            limits.handles,
+        )
     }
 
     /// How often its stores were asked, by calls that have no [`Stats`] of their own as well. What

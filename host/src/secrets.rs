@@ -3,7 +3,7 @@
 //! No other code calls a store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
@@ -162,19 +162,23 @@ impl Secrets {
     }
 
     /// Whether policy and grants let this through. Asks no store.
-    pub(crate) fn check(&self, wanted: &Request, context: &Context) -> Result<(), SecretError> {
+    pub(crate) fn check(
+        &self,
+        wanted: &Request,
+        context: &Context,
+        run: &Run,
+    ) -> Result<(), SecretError> {
         match wanted {
-            Request::Variable(name) => self.check_variable(name, context),
+            Request::Variable(name) => self.check_variable(name),
             Request::Key {
                 store,
                 secret,
                 namespace,
                 ..
             } => {
-                let (store, named) = self.named(store)?;
-                self.decide(store, secret, context)?;
-                self.granted_namespace(store, &named, secret, namespace, context)
-                    .map(drop)
+                let (store, named) = self.named(store, run)?;
+                self.decide(store, secret)?;
+                self.granted_namespace(&named, namespace, context).map(drop)
             }
         }
     }
@@ -217,7 +221,7 @@ impl Secrets {
         let secret = request.name.clone();
         let found = self.get(store, request, context, run).await?;
         let value = found.get(key).cloned();
-        value.ok_or_else(|| absent_key(&secret, key, &found))
+        value.ok_or_else(|| absent_key(&secret, key, &found, run))
     }
 
     /// Reads a secret.
@@ -228,11 +232,14 @@ impl Secrets {
         context: &Context,
         run: &Run,
     ) -> Result<Secret, SecretError> {
-        let (store, named) = self.named(store)?;
-        self.decide(store, &request.name, context)?;
+        let (store, named) = self.named(store, run)?;
         let name = request.name.clone();
-        request.namespace =
-            self.granted_namespace(store, &named, &name, &request.namespace, context)?;
+        let granted = self
+            .decide(store, &name)
+            .and_then(|()| self.granted_namespace(&named, &request.namespace, context));
+        request.namespace = granted.inspect_err(|_| {
+            self.deny(context, &DenyEvent::of_secret(store, Some(&name)));
+        })?;
         let key = FetchKey {
             store: store.to_owned(),
             instance: named.instance,
@@ -245,15 +252,19 @@ impl Secrets {
         let found = within(context, fetch)
             .await
             .map_err(|error| locate(error, store, &name))?;
-        found.ok_or_else(|| self.absent_secret(store, &named, &name))
+        found.ok_or_else(|| self.absent_secret(store, &named, &name, run))
     }
 
-    fn absent_secret(&self, store: &str, named: &Named, name: &str) -> SecretError {
-        let known = named.store.known_names();
+    fn absent_secret(&self, store: &str, named: &Named, name: &str, run: &Run) -> SecretError {
+        // Names of one namespace are nothing for callers of another.
+        let is_told = !named.store.is_namespaced() && run.has_time_to_compare();
+        let known = is_told.then(|| named.store.known_names());
         let allowed = known
             .into_iter()
+            .flatten()
             .filter(|name| self.door.policy.decide(store, name) == Decision::Allow);
-        let hint = match suggest::nearest(name, allowed).map(printable) {
+        let nearest = suggest::nearest_within(name, allowed, |cost| run.spend(cost));
+        let hint = match nearest.map(printable) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None if named.store.is_namespaced() => {
                 "check its name, and the namespace that the store reads".to_owned()
@@ -272,11 +283,13 @@ impl Secrets {
         mut request: BulkRequest,
         context: &Context,
     ) -> Result<BTreeMap<String, Secret>, SecretError> {
-        let (store, named) = self.named(store)?;
-        request.namespace =
-            self.granted_namespace(store, &named, "", &request.namespace, context)?;
+        let (store, named) = self.named(store, &Run::default())?;
+        let granted = self.granted_namespace(&named, &request.namespace, context);
+        request.namespace = granted.inspect_err(|_| {
+            self.deny(context, &DenyEvent::of_secret(store, None));
+        })?;
         if !self.door.policy.allows_any(store) {
-            self.deny(context, store, "");
+            self.deny(context, &DenyEvent::of_secret(store, None));
             return Ok(BTreeMap::new());
         }
         self.door.calls.fetch_add(1, Ordering::Relaxed);
@@ -290,7 +303,9 @@ impl Secrets {
 
     /// Reads an environment variable.
     fn variable(&self, name: &str, context: &Context) -> Result<SecretValue, SecretError> {
-        self.check_variable(name, context)?;
+        self.check_variable(name).inspect_err(|_| {
+            self.deny(context, &DenyEvent::of_variable(name));
+        })?;
         self.door.environment.get(name).ok_or_else(|| {
             SecretError::new(
                 Class::SecretAbsent,
@@ -300,11 +315,10 @@ impl Secrets {
         })
     }
 
-    fn check_variable(&self, name: &str, context: &Context) -> Result<(), SecretError> {
+    fn check_variable(&self, name: &str) -> Result<(), SecretError> {
         if env::is_referable(name, &self.door.environment) {
             return Ok(());
         }
-        self.deny(context, "", name);
         Err(SecretError::new(
             Class::PolicyDenied,
             format!(
@@ -385,14 +399,22 @@ impl Secrets {
         }
     }
 
-    fn named<'s>(&'s self, store: &'s str) -> Result<(&'s str, Arc<Named>), SecretError> {
-        self.look_up(store).map_err(|mut error| {
+    fn named<'s>(
+        &'s self,
+        store: &'s str,
+        run: &Run,
+    ) -> Result<(&'s str, Arc<Named>), SecretError> {
+        self.look_up(store, run).map_err(|mut error| {
             error.without_store = true;
             error
         })
     }
 
-    fn look_up<'s>(&'s self, store: &'s str) -> Result<(&'s str, Arc<Named>), SecretError> {
+    fn look_up<'s>(
+        &'s self,
+        store: &'s str,
+        run: &Run,
+    ) -> Result<(&'s str, Arc<Named>), SecretError> {
         let effective = self.effective_store(store);
         if let Some(named) = read(&self.door.stores).get(effective) {
             return Ok((effective, Arc::clone(named)));
@@ -411,7 +433,8 @@ impl Secrets {
         let hint = if stores.is_empty() {
             "there are no stores: declare one as a component, or give one with `--store`".to_owned()
         } else {
-            suggest::among("stores", effective, stores.keys().map(String::as_str))
+            let names = stores.keys().map(String::as_str);
+            suggest::among_within("stores", effective, names, |cost| run.spend(cost))
         };
         Err(SecretError::new(
             Class::StoreUnknown,
@@ -420,28 +443,30 @@ impl Secrets {
         .with_hint(hint))
     }
 
-    fn decide(&self, store: &str, secret: &str, context: &Context) -> Result<(), SecretError> {
+    fn decide(&self, store: &str, secret: &str) -> Result<(), SecretError> {
         match self.door.policy.decide(store, secret) {
             Decision::Allow => Ok(()),
-            Decision::Deny(rule) => {
-                self.deny(context, store, secret);
-                Err(SecretError::new(
-                    Class::PolicyDenied,
-                    format!(
-                        "access denied by policy to get `{}` from `{}`",
-                        printable(secret),
-                        printable(store)
-                    ),
-                )
-                .with_hint(rule.remedy(&printable(store), &printable(secret))))
-            }
+            Decision::Deny(rule) => Err(SecretError::new(
+                Class::PolicyDenied,
+                format!(
+                    "access denied by policy to get `{}` from `{}`",
+                    printable(secret),
+                    printable(store)
+                ),
+            )
+            .with_hint(rule.remedy(&printable(store), &printable(secret)))),
         }
     }
 
-    fn deny(&self, context: &Context, store: &str, secret: &str) {
-        tracing::info!(store, secret, "denied by policy");
+    fn deny(&self, context: &Context, event: &DenyEvent<'_>) {
+        let DenyEvent {
+            store,
+            secret,
+            variable,
+        } = event;
+        tracing::info!(store, secret, variable, "denied");
         if let Some(observer) = &self.door.observer {
-            observer.denied(context, &DenyEvent { store, secret });
+            observer.denied(context, event);
         }
     }
 
@@ -449,9 +474,7 @@ impl Secrets {
     /// counts only where the context or the builder says it, too.
     fn granted_namespace(
         &self,
-        store: &str,
         named: &Named,
-        secret: &str,
         namespace: &str,
         context: &Context,
     ) -> Result<String, SecretError> {
@@ -470,7 +493,6 @@ impl Secrets {
         if granted {
             return Ok(namespace.to_owned());
         }
-        self.deny(context, store, secret);
         Err(SecretError::new(
             Class::PolicyDenied,
             format!(
@@ -510,17 +532,32 @@ impl Drop for InflightEntry {
     }
 }
 
+/// What comparing names may cost in one run: some hundredths of a second.
+const MOST_COMPARED: usize = 5_000_000;
+
 /// What one run has fetched: each secret once, however many references name it.
 #[derive(Default)]
 pub(crate) struct Run {
     fetches: Mutex<HashMap<FetchKey, Fetch>>,
     hits: AtomicU64,
+    /// What comparing names has cost.
+    compared: AtomicUsize,
 }
 
 impl Run {
     /// How often a fetch served another request.
     pub(crate) fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is time for one more comparison of names, which costs the product of their
+    /// lengths: there can be as many failures as references.
+    fn spend(&self, cost: usize) -> bool {
+        self.compared.fetch_add(cost, Ordering::Relaxed) < MOST_COMPARED
+    }
+
+    fn has_time_to_compare(&self) -> bool {
+        self.compared.load(Ordering::Relaxed) < MOST_COMPARED
     }
 
     fn fetch(&self, key: &FetchKey) -> Option<Fetch> {
@@ -559,10 +596,10 @@ async fn within<T>(
     }
 }
 
-fn absent_key(secret: &str, key: &str, found: &Secret) -> SecretError {
+fn absent_key(secret: &str, key: &str, found: &Secret, run: &Run) -> SecretError {
     const MOST: usize = 20;
     let keys: Vec<String> = found.keys().take(MOST).map(printable).collect();
-    let hint = suggest::among("keys", key, found.keys());
+    let hint = suggest::among_within("keys", key, found.keys(), |cost| run.spend(cost));
     let mut error = SecretError::new(
         Class::KeyAbsent,
         format!(

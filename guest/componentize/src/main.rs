@@ -50,6 +50,20 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// How the guest is compiled. It is embedded in every build and runs in every resolve: speed first,
+/// size watched. These stand here and not in the workspace so that the digest covers them.
+const PROFILE: &[&str] = &[
+    "profile.guest.inherits='release'",
+    "profile.guest.opt-level=2",
+    "profile.guest.lto=true",
+    "profile.guest.codegen-units=1",
+    "profile.guest.panic='abort'",
+    "profile.guest.strip=true",
+    // In one unit the whole decoder of characters would be inlined into the check of whether it is
+    // needed, which then takes a stack frame for each character.
+    "profile.guest.package.unsafe-libyaml.codegen-units=64",
+];
+
 /// Builds the core module and says where it is.
 fn build(root: &Path) -> Result<PathBuf> {
     let target = root.join("target/guest");
@@ -73,6 +87,7 @@ fn build(root: &Path) -> Result<PathBuf> {
         ])
         .args(["--target", "wasm32-unknown-unknown", "--target-dir"])
         .arg(&target)
+        .args(PROFILE.iter().flat_map(|setting| ["--config", setting]))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTFLAGS")
         .current_dir(root)

@@ -16,6 +16,8 @@ pub(crate) fn config() -> Config {
         .wasm_component_model(true)
         // Ends a guest that loops.
         .epoch_interruption(true)
+        // As everywhere else: no thread that takes exceptions for the whole process.
+        .macos_use_mach_ports(false)
         // What unwinds here is a trap, whose backtrace nobody reads.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
@@ -42,6 +44,8 @@ fn pool() -> PoolingAllocationConfig {
         .table_elements(1024)
         .max_memory_size(MEMORY)
         .max_unused_warm_slots(INSTANCES)
+        // All that the guest begins with (stack, data, arena) is cleared in place: what is more is
+        // given back to the kernel, which takes a lock of the process.
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(8 << 10);
     pool

@@ -24,7 +24,7 @@ pub struct Handle(());
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     fetched: Arc<Fetched>,
-    /// For each handle given out, the place of its answer.
+    /// For each handle given out, which of the answers it stands for.
     handles: Vec<usize>,
     /// How many handles a guest may be given.
     most_handles: usize,
@@ -33,21 +33,22 @@ pub struct Answers {
 /// What was fetched, which guests that are asked one after another share.
 #[derive(Debug, Default)]
 struct Fetched {
-    /// For each request, the place of its answer.
+    /// For each request, which of the answers is its own.
     known: BTreeMap<Request, usize>,
-    answers: Vec<Result<SecretValue, SecretError>>,
+    /// Answers, each with the index of its request in the set.
+    answers: Vec<(usize, Result<SecretValue, SecretError>)>,
 }
 
 impl Answers {
-    /// Answers for these requests, each with its place in the list.
+    /// Answers for these requests, each with its index in the set that they are of.
     pub(crate) fn new(
-        answers: impl IntoIterator<Item = (Request, Result<SecretValue, SecretError>)>,
+        answers: impl IntoIterator<Item = (usize, Request, Result<SecretValue, SecretError>)>,
         most_handles: usize,
     ) -> Self {
         let mut fetched = Fetched::default();
-        for (request, answer) in answers {
+        for (index, request, answer) in answers {
             fetched.known.insert(request, fetched.answers.len());
-            fetched.answers.push(answer);
+            fetched.answers.push((index, answer));
         }
         Self {
             fetched: Arc::new(fetched),
@@ -58,14 +59,17 @@ impl Answers {
 
     /// The value that a handle stands for; nothing where it was not given out here.
     pub fn value(&self, handle: &Resource<Handle>) -> Option<&SecretValue> {
-        self.fetched.answers.get(self.place(handle)?)?.as_ref().ok()
+        self.of(handle)?.1.as_ref().ok()
     }
 
-    /// The place of the answer that a handle stands for.
-    pub(crate) fn place(&self, handle: &Resource<Handle>) -> Option<usize> {
-        self.handles
-            .get(usize::try_from(handle.rep()).ok()?)
-            .copied()
+    /// The index of the request whose answer a handle stands for.
+    pub(crate) fn request(&self, handle: &Resource<Handle>) -> Option<usize> {
+        Some(self.of(handle)?.0)
+    }
+
+    fn of(&self, handle: &Resource<Handle>) -> Option<&(usize, Result<SecretValue, SecretError>)> {
+        let handle = usize::try_from(handle.rep()).ok()?;
+        self.fetched.answers.get(*self.handles.get(handle)?)
     }
 
     fn answer(
@@ -76,7 +80,7 @@ impl Answers {
             // A request that no document made: nothing was fetched for it.
             return Ok(Err(Failure::Other("not-requested".to_owned())));
         };
-        if let Some(Err(error)) = self.fetched.answers.get(place) {
+        if let Some((_, Err(error))) = self.fetched.answers.get(place) {
             return Ok(Err(failure_of(error)));
         }
         if self.handles.len() >= self.most_handles {

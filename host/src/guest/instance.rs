@@ -221,7 +221,7 @@ impl Instance {
         let mut requests = Vec::with_capacity(outcome.answers.len());
         for answer in &outcome.answers {
             requests.push(match &answer.secret {
-                Ok(handle) => answers.place(handle).ok_or(GuestError::Failed)?,
+                Ok(handle) => answers.request(handle).ok_or(GuestError::Failed)?,
                 Err(_) => answer.request as usize,
             });
         }

@@ -4,7 +4,7 @@
 //! wasmtime themselves; everybody else uses [`Resolver`](crate::Resolver).
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
@@ -61,7 +61,8 @@ const KEPT: u32 = config::INSTANCES / 2;
 const WORKING: u32 = config::INSTANCES - KEPT - 1;
 
 impl Guest {
-    /// The guest that is part of this crate.
+    /// The guest that is part of this crate. All who have it at a time share one engine with its
+    /// instances, since those take address space.
     ///
     /// # Errors
     /// Fails where the process cannot reserve the memory for its instances, or start a thread.
@@ -70,13 +71,20 @@ impl Guest {
         reason = "code compiled ahead of time is trusted as this crate's own"
     )]
     pub fn embedded() -> Result<Self, GuestError> {
+        static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
+        let mut known = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = known.upgrade() {
+            return Ok(Self { shared });
+        }
         let engine = Engine::new(&config::config()).map_err(GuestError::unusable)?;
         // SAFETY: the bytes were made by this crate's build script and are part of its code.
         let component =
             unsafe { Component::deserialize(&engine, EMBEDDED) }.map_err(GuestError::unusable)?;
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, State::answers).map_err(GuestError::unusable)?;
-        Self::new(engine, &linker, &component, false)
+        let guest = Self::new(engine, &linker, &component, false)?;
+        *known = Arc::downgrade(&guest.shared);
+        Ok(guest)
     }
 
     /// Another implementation of the world `secrets-resolver`, compiled now. It may import WASI,

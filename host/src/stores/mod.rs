@@ -179,7 +179,7 @@ pub struct Registration {
     /// The property that the argument of `--store NAME=KIND:ARGUMENT` sets.
     pub argument: &'static str,
     /// As [`SecretStore::is_namespaced`] says of each store of this kind.
-    pub is_namespaced: bool,
+    pub(crate) is_namespaced: bool,
     /// Makes a store from its settings, without a look at its secrets where that costs time.
     pub(crate) build: fn(&StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError>,
 }
