@@ -329,7 +329,7 @@ fn every_verb_that_reads_documents_says_what_it_took() {
         "--stats",
     ];
     for (arguments, calls) in runs {
-        let output = Run::new(&workspace(), &[arguments, &common].concat()).output();
+        let output = Run::new(workspace(), &[arguments, &common].concat()).output();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         let told = stderr(&output);
         let expected = format!("backend calls: {calls}, ");
