@@ -1,5 +1,6 @@
 //! Whether a resolver installs signal handlers: a process of its own, since handlers stay.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test ends where anything is wrong")]
 
 use keyref::Resolver;
 
