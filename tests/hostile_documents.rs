@@ -195,7 +195,7 @@ cases! {
     ))];
     many_declared_stores_beside_many_references: Accepted, [
         hostile(joined(3_000, |n| declared_store(n, "value: p", ""))),
-        Document::new("references.yaml", manifest("references", &vec![REFERENCE; 10_000], "vault")),
+        Document::new("references.yaml", manifest("references", &vec!["{name: n, secretKeyRef: {name: redis, key: k0}}"; 10_000], "vault")),
     ];
     declared_stores_in_one_long_circle: Refused(Class::StoreMisconfigured, "need each other"), [
         hostile(joined(6_000, |n| declared_store(n, "secretKeyRef: {name: x}", &format!("s{}", (n + 1) % 6_000)))),
