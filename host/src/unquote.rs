@@ -34,9 +34,9 @@ fn literal(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn interpreted(mut rest: &[u8], quote: u8) -> Option<Vec<u8>> {
-    // Never grows, since no escape is shorter than what it stands for, and is wiped where the text
-    // turns out to be no literal.
-    let mut out = Zeroizing::new(Vec::with_capacity(rest.len()));
+    // Never grows, since a byte stands for three at most, and is wiped where the text turns out to
+    // be no literal.
+    let mut out = Zeroizing::new(Vec::with_capacity(3 * rest.len()));
     while !rest.is_empty() {
         rest = character(rest, quote, &mut out)?;
     }
@@ -44,7 +44,7 @@ fn interpreted(mut rest: &[u8], quote: u8) -> Option<Vec<u8>> {
 }
 
 fn one_rune(inner: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(inner.len()));
+    let mut out = Zeroizing::new(Vec::with_capacity(4));
     let rest = character(inner, b'\'', &mut out)?;
     rest.is_empty().then(|| std::mem::take(&mut *out))
 }
@@ -60,7 +60,9 @@ fn character<'t>(text: &'t [u8], quote: u8, out: &mut Vec<u8>) -> Option<&'t [u8
             Some(rest)
         }
         _ => {
-            let chunk = text.utf8_chunks().next()?;
+            // No more than one character can have: a chunk would reach to the end of the text.
+            let first = text.get(..4).unwrap_or(text);
+            let chunk = first.utf8_chunks().next()?;
             if let Some(character) = chunk.valid().chars().next() {
                 let length = character.len_utf8();
                 out.extend(text.get(..length)?);
@@ -124,6 +126,14 @@ mod tests {
 
     fn unquoted(text: &str) -> Option<String> {
         literal(text.as_bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    #[test]
+    fn long_text_beyond_ascii_takes_the_time_of_its_length() {
+        let text = "\u{e9}".repeat(1 << 19);
+        assert_eq!(unquoted(&format!("\"{text}\"")), Some(text));
+        let invalid = [b"\"".as_slice(), &[0xFF; 9], b"\""].concat();
+        assert_eq!(literal(&invalid), Some("\u{fffd}".repeat(9).into_bytes()));
     }
 
     #[test]
