@@ -15,9 +15,10 @@ use crate::order::{self, Circular, End, Node, Order};
 use crate::problem::{Place, Problem, Severity, Subject, printable};
 use crate::request::Request;
 use crate::resolver::{Mode, Resolver, fetch_all};
+use crate::run::Run;
 use crate::schedule::{self, Placing};
 use crate::secret::Secret;
-use crate::secrets::{Run, Secrets};
+use crate::secrets::Secrets;
 use crate::stores::{
     self, BulkRequest, Discreet, Grants, Registration, SecretRequest, SecretStore, StoreConfig,
     StoreError,

@@ -74,6 +74,7 @@ pub mod problem;
 mod request;
 mod resolution;
 mod resolver;
+mod run;
 mod schedule;
 pub mod secret;
 mod secrets;

@@ -23,9 +23,10 @@ use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::resolution::{Resolution, Stats};
+use crate::run::Run;
 use crate::schedule::{self, Placing};
 use crate::secret::{Secret, SecretValue};
-use crate::secrets::{Run, Secrets};
+use crate::secrets::Secrets;
 use crate::stores::{BulkRequest, Grants, SecretRequest};
 
 /// What happens where Dapr goes on silently.

@@ -3,11 +3,11 @@
 //! No other code calls a store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::{BoxFuture, WeakShared};
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -17,16 +17,13 @@ use crate::observer::{DenyEvent, FetchEvent, Observer};
 use crate::policy::{Decision, Policy};
 use crate::problem::printable;
 use crate::request::Request;
+use crate::run::{Fetch, FetchKey, Fetched, Run};
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
 use crate::suggest;
 
 /// Fetches that are under way; forks, which share stores, share them, too.
 type Inflight = Mutex<HashMap<FetchKey, WeakShared<BoxFuture<'static, Fetched>>>>;
-
-/// A store's answer, which all who wait for it share.
-type Fetched = Result<Option<Secret>, StoreError>;
-type Fetch = Shared<BoxFuture<'static, Fetched>>;
 
 /// Named stores with the policy that guards them.
 #[derive(Clone)]
@@ -54,14 +51,6 @@ struct Named {
     store: Arc<dyn SecretStore>,
     /// Distinguishes a store from one that had its name before.
     instance: u64,
-}
-
-/// What makes two requests one fetch.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct FetchKey {
-    store: String,
-    instance: u64,
-    request: SecretRequest,
 }
 
 /// Settings of the door.
@@ -529,47 +518,6 @@ struct InflightEntry {
 impl Drop for InflightEntry {
     fn drop(&mut self) {
         lock(&self.inflight).remove(&self.key);
-    }
-}
-
-/// What comparing names may cost in one run: some hundredths of a second.
-const MOST_COMPARED: usize = 5_000_000;
-
-/// What one run has fetched: each secret once, however many references name it.
-#[derive(Default)]
-pub(crate) struct Run {
-    fetches: Mutex<HashMap<FetchKey, Fetch>>,
-    hits: AtomicU64,
-    /// What comparing names has cost.
-    compared: AtomicUsize,
-}
-
-impl Run {
-    /// How often a fetch served another request.
-    pub(crate) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is time for one more comparison of names, which costs the product of their
-    /// lengths: there can be as many failures as references.
-    fn spend(&self, cost: usize) -> bool {
-        self.compared.fetch_add(cost, Ordering::Relaxed) < MOST_COMPARED
-    }
-
-    fn has_time_to_compare(&self) -> bool {
-        self.compared.load(Ordering::Relaxed) < MOST_COMPARED
-    }
-
-    fn fetch(&self, key: &FetchKey) -> Option<Fetch> {
-        let fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
-        let fetch = fetches.get(key).cloned()?;
-        self.hits.fetch_add(1, Ordering::Relaxed);
-        Some(fetch)
-    }
-
-    fn remember(&self, key: FetchKey, fetch: Fetch) -> Fetch {
-        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
-        fetches.entry(key).or_insert(fetch).clone()
     }
 }
 

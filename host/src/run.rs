@@ -1,0 +1,63 @@
+//! One run: what it has fetched, and what it may still spend on hints.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::{BoxFuture, Shared};
+
+use crate::secret::Secret;
+use crate::stores::{SecretRequest, StoreError};
+
+/// A store's answer, which all who wait for it share.
+pub(crate) type Fetched = Result<Option<Secret>, StoreError>;
+pub(crate) type Fetch = Shared<BoxFuture<'static, Fetched>>;
+
+/// What makes two requests one fetch.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct FetchKey {
+    pub(crate) store: String,
+    pub(crate) instance: u64,
+    pub(crate) request: SecretRequest,
+}
+
+/// What comparing names may cost in one run: some hundredths of a second.
+const MOST_COMPARED: usize = 5_000_000;
+
+/// What one run has fetched: each secret once, however many references name it.
+#[derive(Default)]
+pub(crate) struct Run {
+    fetches: Mutex<HashMap<FetchKey, Fetch>>,
+    hits: AtomicU64,
+    /// What comparing names has cost.
+    compared: AtomicUsize,
+}
+
+impl Run {
+    /// How often a fetch served another request.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is time for one more comparison of names, which costs the product of their
+    /// lengths: there can be as many failures as references.
+    pub(crate) fn spend(&self, cost: usize) -> bool {
+        self.compared.fetch_add(cost, Ordering::Relaxed) < MOST_COMPARED
+    }
+
+    pub(crate) fn has_time_to_compare(&self) -> bool {
+        self.compared.load(Ordering::Relaxed) < MOST_COMPARED
+    }
+
+    pub(crate) fn fetch(&self, key: &FetchKey) -> Option<Fetch> {
+        let fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetch = fetches.get(key).cloned()?;
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(fetch)
+    }
+
+    pub(crate) fn remember(&self, key: FetchKey, fetch: Fetch) -> Fetch {
+        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        fetches.entry(key).or_insert(fetch).clone()
+    }
+}
