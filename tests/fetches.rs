@@ -9,9 +9,9 @@ use std::task::{Context as Poll, Waker};
 use keyref::observer::{DenyEvent, FetchEvent, Observer, ResolveEvent};
 use keyref::policy::{Policy, SecretsScope};
 use keyref::secret::Secret;
-use keyref::stores::{BulkRequest, Memory, SecretRequest, SecretStore, StoreError};
+use keyref::stores::{BulkRequest, Grants, Memory, SecretRequest, SecretStore, StoreError};
 use keyref::{Context, Document, Resolver};
-use keyref_tests::library::{Counting, block_on, manifest, resolve, resolve_with};
+use keyref_tests::library::{Counting, Namespaced, block_on, manifest, resolve, resolve_with};
 
 fn counting() -> (Counting, Resolver) {
     let secrets = (0..10).map(|secret| {
@@ -187,6 +187,65 @@ fn an_observer_sees_what_is_fetched_denied_and_resolved() {
             "denied t of Some(\"vault\")",
             "me fetched Some(\"s\") of vault",
             "resolved 1, 2 problems"
+        ]
+    );
+}
+
+#[test]
+fn a_denied_reference_of_a_declared_store_is_one_event() {
+    let log = Arc::new(Log::default());
+    let resolver = Resolver::builder()
+        .store("vault", Memory::new().with("t", [("k", "v")]))
+        .policy(
+            Policy::open()
+                .with_scope(SecretsScope::new("vault").deny("t"))
+                .unwrap(),
+        )
+        .allow_document_stores(Grants::all())
+        .observer(Arc::clone(&log) as Arc<dyn Observer>)
+        .build()
+        .unwrap();
+    let items = ["{name: secretsFile, secretKeyRef: {name: t, key: k}}"];
+    let store =
+        manifest("inner", &items, "vault").replace("state.redis", "secretstores.local.file");
+    let resolution = resolve(&resolver, &store);
+    assert_eq!(resolution.problems.len(), 1, "{:?}", resolution.problems);
+    assert_eq!(
+        *log.0.lock().unwrap(),
+        ["denied t of Some(\"vault\")", "resolved 0, 1 problems"]
+    );
+}
+
+#[test]
+fn refusals_of_a_namespace_and_of_all_secrets_are_events() {
+    let log = Arc::new(Log::default());
+    let closed = SecretsScope::new("closed").deny_by_default();
+    let resolver = Resolver::builder()
+        .store("vault", Namespaced)
+        .store("closed", Memory::new().with("s", [("k", "v")]))
+        .policy(Policy::open().with_scope(closed).unwrap())
+        .observer(Arc::clone(&log) as Arc<dyn Observer>)
+        .build()
+        .unwrap();
+    let context = Context::new();
+    let mut one = SecretRequest::new("s");
+    one.namespace = "foreign".to_owned();
+    let mut all = BulkRequest::default();
+    all.namespace = "foreign".to_owned();
+    block_on(async {
+        assert!(resolver.get("vault", one, &context).await.is_err());
+        assert!(resolver.bulk("vault", all, &context).await.is_err());
+        let nothing = resolver
+            .bulk("closed", BulkRequest::default(), &context)
+            .await;
+        assert!(nothing.unwrap().is_empty());
+    });
+    assert_eq!(
+        *log.0.lock().unwrap(),
+        [
+            "denied s of Some(\"vault\")",
+            "denied all of Some(\"vault\")",
+            "denied all of Some(\"closed\")",
         ]
     );
 }

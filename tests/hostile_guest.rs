@@ -495,6 +495,35 @@ fn a_loop_does_not_hold_the_callers_thread() {
 }
 
 #[test]
+fn waiting_for_a_turn_ends_at_the_deadline() {
+    let resolver = builder().build().unwrap();
+    let late = block_on(async {
+        // More than can be at work at a time.
+        let loops = [(); 128].map(|()| {
+            let resolver = resolver.clone();
+            let work = async move {
+                resolver
+                    .resolve(among_neighbours("loop"), &Context::new())
+                    .await
+            };
+            tokio::spawn(work)
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let hurried = Context::new().with_timeout(Duration::from_millis(50));
+        let documents = vec![honest("late", "vault/redis/user")];
+        let late = resolver.resolve(documents, &hurried).await;
+        assert!(loops.iter().all(|task| !task.is_finished()));
+        late
+    });
+    assert_eq!(names(&late), Vec::<&str>::new());
+    let [problem] = late.problems.as_slice() else {
+        panic!("{:?}", late.problems);
+    };
+    assert_eq!(problem.class, Class::TimedOut);
+    assert!(problem.message.contains("deadline"), "{}", problem.message);
+}
+
+#[test]
 fn documents_that_all_loop_end_together() {
     let resolver = builder().build().unwrap();
     let documents = || (0..2_000).map(|index| Document::new(format!("{index}"), "#loop"));

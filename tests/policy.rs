@@ -7,7 +7,9 @@ use keyref::policy::{Policy, SecretsScope};
 use keyref::stores::{BulkRequest, Grants, Memory, SecretRequest};
 use keyref::{BuildError, Context, Document, Mode, Resolver};
 use keyref_tests::folder;
-use keyref_tests::library::{Counting, block_on, codes, manifest, property, resolve, resolve_with};
+use keyref_tests::library::{
+    Counting, Namespaced, block_on, codes, manifest, property, resolve, resolve_with,
+};
 
 const REFERENCE: &str = "{name: p, secretKeyRef: {name: s, key: k}}";
 
@@ -160,37 +162,6 @@ fn a_document_opens_no_store_unless_the_builder_grants_it() {
 
 #[test]
 fn a_document_names_no_namespace_that_is_not_granted() {
-    #[derive(Debug)]
-    struct Namespaced;
-
-    #[async_trait::async_trait]
-    impl keyref::stores::SecretStore for Namespaced {
-        async fn get(
-            &self,
-            request: &SecretRequest,
-            _context: &Context,
-        ) -> Result<Option<keyref::secret::Secret>, keyref::stores::StoreError> {
-            Ok(Some(
-                [("k", request.namespace.as_str())].into_iter().collect(),
-            ))
-        }
-
-        async fn bulk(
-            &self,
-            _request: &BulkRequest,
-            _context: &Context,
-        ) -> Result<
-            std::collections::BTreeMap<String, keyref::secret::Secret>,
-            keyref::stores::StoreError,
-        > {
-            Ok(std::collections::BTreeMap::default())
-        }
-
-        fn is_namespaced(&self) -> bool {
-            true
-        }
-    }
-
     let text =
         manifest("c", &[REFERENCE], "vault").replace("{name: c}", "{name: c, namespace: foreign}");
     let documents = || vec![Document::new("c.yaml", text.clone())];

@@ -182,7 +182,7 @@ impl Batch {
     }
 
     /// A batch of which nothing could be loaded.
-    fn refused(texts: &Texts, error: GuestError) -> Self {
+    pub(crate) fn refused(texts: &Texts, error: GuestError) -> Self {
         let problems = texts
             .names
             .iter()
@@ -374,6 +374,10 @@ pub(crate) fn failed(place: Place, error: GuestError) -> Problem {
             "split the document, or raise the limit",
         ),
         GuestError::Cancelled => (Class::TimedOut, ""),
+        GuestError::Late => (
+            Class::TimedOut,
+            "give it more time, or fewer documents at once",
+        ),
         GuestError::Failed | GuestError::Unusable => (
             Class::Internal,
             "this is a defect of keyref or of the guest: please report it with the document",

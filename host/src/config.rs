@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::batch::{Batch, Texts};
+use crate::context::Context;
 use crate::document::Document;
 use crate::env::Environment;
 use crate::error::Class;
@@ -60,7 +61,7 @@ fn scopes_of(
     let mut texts = Texts::default();
     texts.push(Arc::clone(&name), document);
     let _last = guest.last_instance();
-    let budget = Budget::new(limits);
+    let budget = Budget::new(limits, &Context::new());
     // Not on this thread: a runtime may have it, and a guest of another's may block.
     let parsed = thread::scope(|scope| {
         let parse = || Batch::parse_or_refuse(guest, texts, &budget);

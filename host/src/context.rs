@@ -45,8 +45,9 @@ impl Context {
         self
     }
 
-    /// Ends every fetch that takes longer than this from now; never, where that is later than the
-    /// clock can tell. Needs a tokio runtime with timers.
+    /// Ends every wait that lasts longer than this from now, be it for a store or for a turn in the
+    /// sandbox; never, where that is later than the clock can tell. Needs a tokio runtime with
+    /// timers.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.deadline = Instant::now().checked_add(timeout);

@@ -14,7 +14,7 @@ use crate::load::Loaded;
 use crate::order::{self, Circular, End, Node, Order};
 use crate::problem::{Place, Problem, Severity, Subject, printable};
 use crate::request::Request;
-use crate::resolver::{Mode, Resolver, fetch_all};
+use crate::resolver::{AnswerMap, Inner, Mode, Resolver, fetch_all};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
 use crate::secret::Secret;
@@ -25,7 +25,8 @@ use crate::stores::{
 };
 
 /// Opens them: those first that need no other, then those that need these. Stores that need each
-/// other are refused, and the problem shows the circle.
+/// other are refused, and the problem shows the circle. Returns what their own references were
+/// answered with.
 pub(crate) async fn open(
     resolver: &Resolver,
     loaded: &mut Loaded,
@@ -33,12 +34,22 @@ pub(crate) async fn open(
     secrets: &Secrets,
     context: &Context,
     run: &Run,
-) {
+) -> AnswerMap {
     let Order { ready, circular } = in_order(loaded, secrets);
+    let mut opening = Opening {
+        inner: resolver.inner(),
+        grants,
+        secrets,
+        context,
+        run,
+        answers: AnswerMap::new(),
+    };
     for place in ready {
-        open_one(resolver, loaded, place, grants, secrets, context, run).await;
+        opening.open(loaded, place).await;
     }
-    refuse_circles(resolver, loaded, circular, secrets);
+    let answers = opening.answers;
+    refuse_circles(resolver.inner().mode, loaded, circular, secrets);
+    answers
 }
 
 /// Takes note of them without opening any, and refuses those that could not be opened.
@@ -48,6 +59,7 @@ pub(crate) fn declare(
     grants: &Grants,
     secrets: &Secrets,
 ) {
+    let mode = resolver.inner().mode;
     let Order { ready, circular } = in_order(loaded, secrets);
     for (batch, index) in ready {
         let batch = loaded.batches.get(batch);
@@ -61,12 +73,12 @@ pub(crate) fn declare(
             }
             Err(error) => {
                 let place = &component.type_position;
-                let problem = refuse(resolver, component, place, error, secrets);
+                let problem = refuse(mode, component, place, error, secrets);
                 loaded.problems.push(problem);
             }
         }
     }
-    refuse_circles(resolver, loaded, circular, secrets);
+    refuse_circles(mode, loaded, circular, secrets);
 }
 
 /// A component: its batch and its index there.
@@ -97,126 +109,114 @@ fn in_order(loaded: &Loaded, secrets: &Secrets) -> Order<ComponentPlace> {
     order::order(nodes)
 }
 
-async fn open_one(
-    resolver: &Resolver,
-    loaded: &mut Loaded,
-    (batch_index, index): (usize, u32),
-    grants: &Arc<Grants>,
-    secrets: &Secrets,
-    context: &Context,
-    run: &Run,
-) {
-    let inner = resolver.inner();
-    let batch = loaded.batches.get(batch_index);
-    let Some(component) = batch.and_then(|batch| batch.component(index)).cloned() else {
-        return;
-    };
-    if let Err(error) = check_kind(&component, grants) {
-        let place = &component.type_position;
-        let problem = refuse(resolver, &component, place, error, secrets);
-        loaded.problems.push(problem);
-        return;
-    }
-    let resolving = resolve_one(resolver, loaded, batch_index, index, secrets, context, run);
-    let Some(resolved) = resolving.await else {
-        secrets.insert_broken(
-            &component.name,
-            StoreError::misconfigured("a reference of its own cannot be resolved"),
-        );
-        return;
-    };
-    let config = config(
-        &component,
-        &resolved.properties,
-        grants,
-        secrets,
-        context,
-        inner.mode,
-    );
-    let from_secrets = resolved
-        .properties
-        .iter()
-        .any(|property| matches!(property.value, Value::Secret(_)));
-    let opened = match stores::open(&config) {
-        Ok(store) if from_secrets => Ok(Arc::new(Discreet(store)) as Arc<dyn SecretStore>),
-        Err(error) if from_secrets => Err(Discreet::hide(&error)),
-        opened => opened,
-    };
-    match opened {
-        Ok(store) => secrets.insert(&component.name, store),
-        Err(error) => {
-            let problem = refuse(resolver, &component, &component.position, error, secrets);
+/// What opening works with.
+struct Opening<'o> {
+    inner: &'o Inner,
+    grants: &'o Arc<Grants>,
+    secrets: &'o Secrets,
+    context: &'o Context,
+    run: &'o Run,
+    answers: AnswerMap,
+}
+
+impl Opening<'_> {
+    async fn open(&mut self, loaded: &mut Loaded, (batch_index, index): ComponentPlace) {
+        let batch = loaded.batches.get(batch_index);
+        let Some(component) = batch.and_then(|batch| batch.component(index)).cloned() else {
+            return;
+        };
+        if let Err(error) = check_kind(&component, self.grants) {
+            let place = &component.type_position;
+            let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
             loaded.problems.push(problem);
+            return;
+        }
+        let Some(resolved) = self.resolve(loaded, batch_index, index).await else {
+            self.secrets.insert_broken(
+                &component.name,
+                StoreError::misconfigured("a reference of its own cannot be resolved"),
+            );
+            return;
+        };
+        let config = self.config(&component, &resolved.properties);
+        let from_secrets = resolved
+            .properties
+            .iter()
+            .any(|property| matches!(property.value, Value::Secret(_)));
+        let opened = match stores::open(&config) {
+            Ok(store) if from_secrets => Ok(Arc::new(Discreet(store)) as Arc<dyn SecretStore>),
+            Err(error) if from_secrets => Err(Discreet::hide(&error)),
+            opened => opened,
+        };
+        match opened {
+            Ok(store) => self.secrets.insert(&component.name, store),
+            Err(error) => {
+                let place = &component.position;
+                let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
+                loaded.problems.push(problem);
+            }
         }
     }
-}
 
-/// Resolves the references of one component. It is finished once more with all the others, which
-/// then reports its problems.
-async fn resolve_one(
-    resolver: &Resolver,
-    loaded: &mut Loaded,
-    batch_index: usize,
-    index: u32,
-    secrets: &Secrets,
-    context: &Context,
-    run: &Run,
-) -> Option<Box<ResolvedComponent>> {
-    let inner = resolver.inner();
-    let batch = loaded.batches.get_mut(batch_index)?;
-    let component = batch.component(index)?.clone();
-    let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
-    let values = if wanted.is_empty() {
-        BTreeMap::new()
-    } else {
-        let answers = fetch_all(wanted, secrets, context, run, inner.limits.fetches).await;
-        let placing = Placing {
-            indices: vec![index],
-            answers: batch.answers_for(&component, &answers, inner.limits.handles),
-            batch: std::mem::replace(batch, Batch::empty()),
-            more: true,
+    /// Resolves the references of one component. It is finished once more with all the others,
+    /// which then reports its problems.
+    async fn resolve(
+        &mut self,
+        loaded: &mut Loaded,
+        batch_index: usize,
+        index: u32,
+    ) -> Option<Box<ResolvedComponent>> {
+        let Self {
+            inner,
+            secrets,
+            context,
+            ..
+        } = *self;
+        let batch = loaded.batches.get_mut(batch_index)?;
+        let component = batch.component(index)?.clone();
+        let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
+        let values = if wanted.is_empty() {
+            BTreeMap::new()
+        } else {
+            let fetching = fetch_all(wanted, secrets, context, self.run, inner.limits.fetches);
+            let answers = fetching.await;
+            let placing = Placing {
+                indices: vec![index],
+                answers: batch.answers_for(&component, &answers, inner.limits.handles),
+                batch: std::mem::replace(batch, Batch::empty()),
+                more: true,
+            };
+            let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
+            let (placed, mut placement) = placed.into_iter().next()?;
+            let values = placement.values(index, &component, &placed.requests, &answers, secrets);
+            *loaded.batches.get_mut(batch_index)? = placed;
+            self.answers.extend(answers);
+            values
         };
-        let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
-        let (placed, mut placement) = placed.into_iter().next()?;
-        let values = placement.values(index, &component, &placed.requests, &answers, secrets);
-        *loaded.batches.get_mut(batch_index)? = placed;
-        values
-    };
-    let finished = finish::finish(
-        component,
-        values,
-        inner.mode,
-        context,
-        secrets.environment(),
-        &mut Vec::new(),
-    );
-    match finished {
-        Finished::Resolved(resolved) => Some(resolved),
-        Finished::Failed | Finished::Parked => None,
+        let (mode, environment) = (inner.mode, secrets.environment());
+        let mut problems = Vec::new();
+        let finished = finish::finish(component, values, mode, context, environment, &mut problems);
+        match finished {
+            Finished::Resolved(resolved) => Some(resolved),
+            Finished::Failed | Finished::Parked => None,
+        }
     }
-}
 
-fn config(
-    component: &Component,
-    properties: &[Property],
-    grants: &Arc<Grants>,
-    secrets: &Secrets,
-    context: &Context,
-    mode: Mode,
-) -> StoreConfig {
-    let mut config = StoreConfig::new(&component.name, &component.component_type)
-        .with_environment(secrets.environment().clone());
-    config.version.clone_from(&component.version);
-    config.namespace.clone_from(&context.namespace);
-    config.grants = Some(Arc::clone(grants));
-    config.dapr_mode = mode == Mode::Dapr;
-    for property in properties {
-        config = match &property.value {
-            Value::Plain(text) => config.with_property(&property.name, text.as_str()),
-            Value::Secret(value) => config.with_property(&property.name, value.clone()),
-        };
+    fn config(&self, component: &Component, properties: &[Property]) -> StoreConfig {
+        let mut config = StoreConfig::new(&component.name, &component.component_type)
+            .with_environment(self.secrets.environment().clone());
+        config.version.clone_from(&component.version);
+        config.namespace.clone_from(&self.context.namespace);
+        config.grants = Some(Arc::clone(self.grants));
+        config.dapr_mode = self.inner.mode == Mode::Dapr;
+        for property in properties {
+            config = match &property.value {
+                Value::Plain(text) => config.with_property(&property.name, text.as_str()),
+                Value::Secret(value) => config.with_property(&property.name, value.clone()),
+            };
+        }
+        config
     }
-    config
 }
 
 /// Refuses kinds that are not granted, and says which are known where it is unknown.
@@ -237,14 +237,14 @@ fn check_kind(component: &Component, grants: &Grants) -> Result<&'static Registr
 
 /// Takes note of why a store cannot be used.
 fn refuse(
-    resolver: &Resolver,
+    mode: Mode,
     component: &Component,
     place: &Place,
     error: StoreError,
     secrets: &Secrets,
 ) -> Problem {
     // Dapr ends here, or goes on without the store where it says `ignoreErrors`.
-    let ignored = resolver.inner().mode == Mode::Dapr && component.ignore_errors;
+    let ignored = mode == Mode::Dapr && component.ignore_errors;
     let severity = if ignored {
         Severity::Warning
     } else {
@@ -274,7 +274,7 @@ fn problem(component: &Component, place: &Place, error: StoreError, severity: Se
 }
 
 fn refuse_circles(
-    resolver: &Resolver,
+    mode: Mode,
     loaded: &mut Loaded,
     circular: Vec<Circular<ComponentPlace>>,
     secrets: &Secrets,
@@ -295,7 +295,7 @@ fn refuse_circles(
         let error = StoreError::misconfigured(message)
             .with_hint("give one of these stores its settings without a reference");
         // Dapr waits for the other store for ever, and starts without both.
-        let severity = match resolver.inner().mode {
+        let severity = match mode {
             Mode::Strict => Severity::Error,
             Mode::Dapr => Severity::Warning,
         };

@@ -72,7 +72,7 @@ impl Resolver {
             order.entry(Arc::clone(&document.name)).or_insert(place);
         }
         let texts = batch::batches(admit(documents, &inner.limits, &mut problems));
-        let budget = Budget::new(&inner.limits);
+        let budget = Budget::new(&inner.limits, context);
         let mut batches = schedule::parse(&inner.guest, texts, &budget).await;
         for batch in &mut batches {
             problems.append(&mut batch.problems);

@@ -120,16 +120,22 @@ impl Resolver {
             None => inner.secrets.clone(),
         };
         let before = secrets.calls();
-        if let Some(grants) = &inner.document_stores {
-            document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await;
-        }
+        let mut answers = match &inner.document_stores {
+            Some(grants) => {
+                document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await
+            }
+            None => AnswerMap::new(),
+        };
         let references = loaded
             .requests()
             .map(|request| origin(request, &secrets))
             .collect();
         let loaded_components = loaded.selected.iter().map(Vec::len).sum();
         let fetching = Instant::now();
-        let answers = self.fetch(&loaded, &secrets, context, &run).await;
+        let wanted = loaded.requests();
+        let wanted = wanted.filter(|request| !answers.contains_key(request));
+        let wanted = wanted.cloned().collect();
+        answers.extend(fetch_all(wanted, &secrets, context, &run, inner.limits.fetches).await);
         let fetch = fetching.elapsed();
         let placing = Instant::now();
         let components = self.place(&mut loaded, &answers, &secrets, context).await;
@@ -319,18 +325,6 @@ impl Resolver {
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
-    }
-
-    /// Fetches what the selected components ask for: each secret once.
-    async fn fetch(
-        &self,
-        loaded: &Loaded,
-        secrets: &Secrets,
-        context: &Context,
-        run: &Run,
-    ) -> AnswerMap {
-        let wanted = loaded.requests().cloned().collect();
-        fetch_all(wanted, secrets, context, run, self.inner.limits.fetches).await
     }
 
     /// Lets the guest say where each answer belongs, and puts the values there.

@@ -9,7 +9,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Texts};
-use crate::guest::{Answers, Budget, Guest};
+use crate::guest::{Answers, Budget, Guest, GuestError, Permits};
 use crate::placement::Placement;
 
 /// Up to this much text takes about a millisecond, so it is worked on by the caller's thread, for
@@ -22,17 +22,24 @@ pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget)
     if let [only] = texts.as_slice()
         && only.bytes() <= INLINE_BYTES
         && guest.runs_inline()
+        && let Ok(_permits) = guest.working(1, budget).await
         && let Some(only) = texts.pop()
     {
-        let _permits = guest.working(1).await;
         match Batch::parse(guest, only, &budget.brief()) {
             Ok(batch) => return vec![batch],
             Err((only, _)) => texts.push(only),
         }
     }
+    let permits = match guest.working(budget.workers.min(texts.len()), budget).await {
+        Ok(permits) => permits,
+        Err(error) => {
+            let refused = texts.iter().map(|texts| Batch::refused(texts, error));
+            return refused.collect();
+        }
+    };
     let (shared, own) = (guest.clone(), budget.clone());
     let work = move |texts| Batch::parse_or_each(&shared, texts, &own);
-    let parsed = on_threads(guest, texts, budget.workers, budget, work).await;
+    let parsed = on_threads(permits, texts, budget, work).await;
     let mut parsed: Vec<_> = parsed.into_iter().flatten().collect();
     if parsed.iter().all(Result::is_ok) {
         return parsed.into_iter().filter_map(Result::ok).collect();
@@ -41,12 +48,22 @@ pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget)
     for batch in parsed.iter_mut().flatten() {
         batch.release();
     }
+    let permits = match guest.working(1, budget).await {
+        Ok(permits) => permits,
+        Err(error) => {
+            let refused = |texts: Texts| Batch::refused(&texts, error);
+            let parsed = parsed.into_iter();
+            return parsed
+                .map(|parsed| parsed.unwrap_or_else(refused))
+                .collect();
+        }
+    };
     let (shared, own) = (guest.clone(), budget.clone());
     let again = move |parsed| match parsed {
         Ok(batch) => batch,
         Err(texts) => Batch::parse_or_refuse(&shared, texts, &own),
     };
-    on_threads(guest, parsed, 1, budget, again).await
+    on_threads(permits, parsed, budget, again).await
 }
 
 /// A batch to place answers in.
@@ -69,6 +86,15 @@ impl Placing {
         }
         (self, placement)
     }
+
+    /// Without a turn in the sandbox.
+    fn refused(self, error: GuestError) -> (Batch, Placement) {
+        let mut placement = Placement::default();
+        for index in self.indices {
+            placement.fail(index, error);
+        }
+        (self.batch, placement)
+    }
 }
 
 /// Lets the guest place answers.
@@ -81,24 +107,29 @@ pub(crate) async fn place(
         && only.batch.bytes() <= INLINE_BYTES
         && guest.runs_inline()
     {
-        let _permits = guest.working(1).await;
         let (batch, brief) = (&mut only.batch, budget.brief());
-        if let Ok(placed) = batch.attempt(guest, &only.indices, &only.answers, &brief)
+        if let Ok(_permits) = guest.working(1, budget).await
+            && let Ok(placed) = batch.attempt(guest, &only.indices, &only.answers, &brief)
             && let Some(only) = work.pop()
         {
             return vec![(only.batch, Placement::of(placed))];
         }
     }
+    let permits = match guest.working(budget.workers.min(work.len()), budget).await {
+        Ok(permits) => permits,
+        Err(error) => return work.into_iter().map(|work| work.refused(error)).collect(),
+    };
     let (shared, own) = (guest.clone(), budget.clone());
     let first = move |work: Placing| work.place(&shared, &own);
-    let placed = on_threads(guest, work, budget.workers, budget, first).await;
+    let placed = on_threads(permits, work, budget, first).await;
     let crowded = |(_, placement): &(Placing, Placement)| placement.crowded();
     if !placed.iter().any(crowded) {
-        return placed
-            .into_iter()
-            .map(|(work, placement)| (work.batch, placement))
-            .collect();
+        return without_work(placed);
     }
+    let Ok(permits) = guest.working(1, budget).await else {
+        // What was placed stays so; the others have said why not.
+        return without_work(placed);
+    };
     let (shared, own) = (guest.clone(), budget.clone());
     let again = move |(work, placement): (Placing, Placement)| {
         if placement.crowded() {
@@ -107,24 +138,25 @@ pub(crate) async fn place(
             (work, placement)
         }
     };
-    let placed = on_threads(guest, placed, 1, budget, again).await;
+    without_work(on_threads(permits, placed, budget, again).await)
+}
+
+fn without_work(placed: Vec<(Placing, Placement)>) -> Vec<(Batch, Placement)> {
+    let placed = placed.into_iter();
     placed
-        .into_iter()
         .map(|(work, placement)| (work.batch, placement))
         .collect()
 }
 
-/// Does work on each item on this many threads, so that the caller's executor goes on meanwhile.
-/// Dropping the future ends it.
+/// Does work on each item on as many threads as there are permits, so that the caller's executor
+/// goes on meanwhile. Dropping the future ends it.
 async fn on_threads<T: Send + 'static, R: Send + 'static>(
-    guest: &Guest,
+    permits: Permits,
     items: Vec<T>,
-    threads: usize,
     budget: &Budget,
     work: impl Fn(T) -> R + Send + Sync + 'static,
 ) -> Vec<R> {
     let count = items.len();
-    let permits = guest.working(threads.min(count)).await;
     let threads = permits.count;
     let queue: VecDeque<_> = items.into_iter().enumerate().collect();
     // The permits are given back when the last thread is done, even where nobody waits for it.

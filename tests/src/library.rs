@@ -135,3 +135,31 @@ impl SecretStore for Counting {
         self.store.bulk(request, context).await
     }
 }
+
+/// A store with namespaces: the one value of each secret is the namespace that it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Namespaced;
+
+#[async_trait::async_trait]
+impl SecretStore for Namespaced {
+    async fn get(
+        &self,
+        request: &SecretRequest,
+        _context: &Context,
+    ) -> Result<Option<Secret>, StoreError> {
+        let namespace = request.namespace.as_str();
+        Ok(Some([("k", namespace)].into_iter().collect()))
+    }
+
+    async fn bulk(
+        &self,
+        _request: &BulkRequest,
+        _context: &Context,
+    ) -> Result<BTreeMap<String, Secret>, StoreError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn is_namespaced(&self) -> bool {
+        true
+    }
+}

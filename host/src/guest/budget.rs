@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::config;
+use crate::context::Context;
 use crate::limits::Limits;
 
 /// As long as the caller's executor may be held: one or two ticks of the epoch.
@@ -21,6 +24,8 @@ pub(crate) struct Budget {
     total_memory: usize,
     /// How long one call may take.
     time: Duration,
+    /// Until when a call may wait for its turn.
+    pub(super) deadline: Option<Instant>,
     /// Microseconds that went into calls which failed.
     wasted: Arc<AtomicU64>,
     /// How many threads may work at a time.
@@ -31,12 +36,13 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// What one run may use up.
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, context: &Context) -> Self {
         Self {
             memory: limits.memory.min(config::MEMORY),
             left: Arc::new(AtomicUsize::new(limits.total_memory)),
             total_memory: limits.total_memory,
             time: limits.time,
+            deadline: context.deadline,
             wasted: Arc::default(),
             workers: thread::available_parallelism().map_or(1, usize::from),
             cancelled: Arc::default(),

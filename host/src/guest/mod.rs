@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -128,13 +129,30 @@ impl Guest {
 
     /// Waits until this many instances may work, at most as many as there are; they may until what
     /// it returns is dropped. All at once, so that two runs cannot wait for each other.
-    pub(crate) async fn working(&self, instances: usize) -> Permits {
+    ///
+    /// # Errors
+    /// Fails where the run's deadline comes first.
+    pub(crate) async fn working(
+        &self,
+        instances: usize,
+        budget: &Budget,
+    ) -> Result<Permits, GuestError> {
         let count = u32::try_from(instances).unwrap_or(WORKING).min(WORKING);
         let permits = Arc::clone(&self.shared.working).acquire_many_owned(count);
-        Permits {
+        // Without a runtime there are no timers.
+        let timers = budget
+            .deadline
+            .filter(|_| tokio::runtime::Handle::try_current().is_ok());
+        let permits = match timers {
+            None => permits.await,
+            Some(deadline) => timeout_at(deadline, permits)
+                .await
+                .map_err(|_| GuestError::Late)?,
+        };
+        Ok(Permits {
             count: count as usize,
-            _permits: permits.await.ok(),
-        }
+            _permits: permits.ok(),
+        })
     }
 
     /// The right to keep an instance, where not too many are kept.

@@ -212,7 +212,7 @@ impl SecretStore for Kubernetes {
     }
 
     fn is_namespaced(&self) -> bool {
-        true
+        REGISTRATION.is_namespaced
     }
 }
 
