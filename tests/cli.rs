@@ -347,6 +347,152 @@ fn an_unknown_kind_of_store_is_told_with_the_nearest() {
 }
 
 #[test]
+fn a_misspelt_type_is_told_with_the_nearest() {
+    let text = manifest("c", &[], "").replace("state.redis", "secretstore.local.file");
+    let work = folder(&[("c.yaml", text.as_bytes())]);
+    for verb in ["check", "inspect", "resolve"] {
+        let output = Run::new(work.path(), &[verb, "c.yaml"]).output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(stderr(&output).contains("c.yaml:5:9"), "{output:?}");
+        let hint = "did you mean `secretstores`?";
+        assert!(stderr(&output).contains(hint), "{output:?}");
+    }
+}
+
+#[test]
+fn what_no_variable_can_hold_keeps_its_component_out_of_the_environment() {
+    let plain = |name: &str, value: &str| format!("{{name: {name}, value: {value}}}");
+    let nul = manifest("nul", &[&plain("p", "\"a\\0b\"")], "");
+    let twice = manifest("twice", &[&plain("a-b", "x"), &plain("a.b", "y")], "");
+    let good = manifest("good", &[&plain("p", "\"it's\"")], "");
+    let absent = manifest("absent", &["{name: p, secretKeyRef: {name: s}}"], "none");
+    let texts = [
+        ("1.yaml", &nul),
+        ("2.yaml", &twice),
+        ("3.yaml", &good),
+        ("4.yaml", &absent),
+    ];
+    let work = folder(&texts.map(|(name, text)| (name, text.as_bytes())));
+    let arguments = ["resolve", ".", "--reveal", "--format", "env"];
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(stdout(&output), "GOOD_P='it'\\''s'\n");
+    let errors = stderr(&output);
+    for told in [
+        "has a NUL",
+        "both be the variable `TWICE_A_B`",
+        "no secret store `none`",
+    ] {
+        assert!(errors.contains(told), "{told}: {errors}");
+    }
+}
+
+#[test]
+fn a_header_and_a_document_of_one_name_are_not_mixed_up() {
+    let endpoint = "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata: {name: e}\nspec:\n  \
+        baseUrl: http://x\n  headers: [{name: rootCA, value: a}]\n  clientTLS: {rootCA: {value: b}}\n";
+    let work = folder(&[("e.yaml", endpoint.as_bytes())]);
+    let output = Run::new(work.path(), &["resolve", "e.yaml", "--format", "json"]).output();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let shape: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shape["components"], serde_json::json!([]));
+    assert_eq!(shape["problems"][0]["class"], "document-schema");
+    assert_eq!(shape["problems"][0]["property"], "rootCA");
+}
+
+#[test]
+fn offline_and_online_checks_end_alike() {
+    let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "none");
+    let work = folder(&[("c.yaml", component.as_bytes())]);
+    for (mode, status) in [("strict", 1), ("dapr", 0)] {
+        for arguments in [&["check"][..], &["check", "--offline"]] {
+            let all = [arguments, &["c.yaml", "--mode", mode]].concat();
+            let output = Run::new(work.path(), &all).output();
+            assert_eq!(output.status.code(), Some(status), "{mode}: {output:?}");
+            assert!(
+                stderr(&output).contains("no secret store `none`"),
+                "{output:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_for_code_scanning_names_files_by_their_uri() {
+    let work = folder(&[("a b.yaml", b"a: b: c\n")]);
+    let whole = work.path().join("a b.yaml");
+    let whole = whole.to_str().unwrap();
+    let uri = format!("file://{}", whole.replace(' ', "%20"));
+    for (path, expected) in [("a b.yaml", "a%20b.yaml"), (whole, uri.as_str())] {
+        let output = Run::new(work.path(), &["check", path, "--format", "sarif"]).output();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(log["version"], "2.1.0");
+        let run = &log["runs"][0];
+        let result = &run["results"][0];
+        assert_eq!(result["ruleId"], "document-syntax");
+        assert_eq!(result["level"], "error");
+        let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+        assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]));
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], expected);
+        assert_eq!(place["region"]["startLine"], 1);
+    }
+}
+
+#[test]
+fn yaml_is_the_same_as_json() {
+    for verb in ["resolve", "check", "inspect"] {
+        let shape = |format: &str| {
+            let output = tutorial(&[verb, "examples/tutorial", "--format", format]);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            match format {
+                "json" => serde_json::from_slice::<Value>(&output.stdout).unwrap(),
+                _ => serde_yaml::from_slice(&output.stdout).unwrap(),
+            }
+        };
+        assert_eq!(shape("yaml"), shape("json"), "{verb}");
+    }
+}
+
+#[test]
+fn files_folders_and_patterns_are_read_together_and_once_each_in_order() {
+    let component = |name: &str| manifest(name, &[], "");
+    let texts = [
+        ("a/2.yaml", component("two")),
+        ("a/1.yml", component("one")),
+        ("a/below/3.yaml", component("three")),
+        ("a/notes.txt", component("notes")),
+        ("4.yaml", component("four")),
+    ];
+    let files: Vec<_> = texts
+        .iter()
+        .map(|(path, text)| (*path, text.as_bytes()))
+        .collect();
+    let work = folder(&files);
+    let names = |arguments: &[&str]| {
+        let all = [&["inspect", "--format", "json"], arguments].concat();
+        let output = Run::new(work.path(), &all).output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let shape: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let components = shape["components"].as_array().unwrap().iter();
+        let names = components.map(|component| component["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["a"]), ["one", "two"]);
+    assert_eq!(names(&["4.yaml", "a"]), ["four", "one", "two"]);
+    assert_eq!(names(&["a/*.yaml"]), ["two"]);
+    assert_eq!(names(&["a/**/*.yaml"]), ["two", "three"]);
+    assert_eq!(names(&["a/[0-9].y*ml", "4.yaml"]), ["one", "two", "four"]);
+    let output = Run::new(work.path(), &["inspect", "b*.yaml"]).output();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        stderr(&output).contains("no file matches `b*.yaml`"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn output_for_programs_fits_its_schema() {
     let runs: [(&str, &[&str]); 7] = [
         ("resolve", &["resolve", "examples/tutorial"]),

@@ -383,36 +383,22 @@ pub(crate) fn failed(place: Place, error: GuestError) -> Problem {
             "this is a defect of keyref or of the guest: please report it with the document",
         ),
     };
-    Problem {
-        class,
-        severity: Severity::Error,
-        place: Some(place),
-        message: error.to_string(),
-        hint: hint.to_owned(),
-        subject: None,
-    }
+    Problem::new(class, Some(place), error.to_string(), hint)
 }
 
 fn problem_of(problem: &wit::Problem, names: &[Arc<str>]) -> Option<Problem> {
     let name = names.get(problem.document as usize)?;
-    Some(Problem {
-        class: match problem.class {
-            wit::ProblemClass::Syntax => Class::DocumentSyntax,
-            wit::ProblemClass::Schema => Class::DocumentSchema,
-            wit::ProblemClass::Limit => Class::DocumentLimit,
-        },
-        severity: match problem.severity {
-            wit::Severity::Error => Severity::Error,
-            wit::Severity::Warning => Severity::Warning,
-        },
-        place: Some(Place::new(
-            name,
-            problem.position.line,
-            problem.position.column,
-        )),
-        // Guest-controlled text.
-        message: printable(&problem.message),
-        hint: printable(&problem.hint),
-        subject: None,
-    })
+    let class = match problem.class {
+        wit::ProblemClass::Syntax => Class::DocumentSyntax,
+        wit::ProblemClass::Schema => Class::DocumentSchema,
+        wit::ProblemClass::Limit => Class::DocumentLimit,
+    };
+    let severity = match problem.severity {
+        wit::Severity::Error => Severity::Error,
+        wit::Severity::Warning => Severity::Warning,
+    };
+    let place = Place::new(name, problem.position.line, problem.position.column);
+    // Guest-controlled text.
+    let (message, hint) = (printable(&problem.message), printable(&problem.hint));
+    Some(Problem::new(class, Some(place), message, hint).with_severity(severity))
 }

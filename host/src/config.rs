@@ -208,14 +208,7 @@ fn place_of(name: &Arc<str>, text: &str, offset: usize) -> Place {
 }
 
 fn problem(class: Class, place: Place, message: String, hint: &str) -> Problem {
-    Problem {
-        class,
-        severity: Severity::Error,
-        place: Some(place),
-        message,
-        hint: hint.to_owned(),
-        subject: None,
-    }
+    Problem::new(class, Some(place), message, hint)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::error::Class;
 use crate::finish::{self, Finished};
 use crate::load::Loaded;
 use crate::order::{self, Circular, End, Node, Order};
-use crate::problem::{Place, Problem, Severity, Subject, printable};
+use crate::problem::{Place, Problem, Severity, printable};
 use crate::request::Request;
 use crate::resolver::{AnswerMap, Inner, Mode, Resolver, fetch_all};
 use crate::run::Run;
@@ -255,22 +255,11 @@ fn refuse(
 }
 
 fn problem(component: &Component, place: &Place, error: StoreError, severity: Severity) -> Problem {
-    Problem {
-        class: error.class,
-        severity,
-        place: Some(place.clone()),
-        message: format!(
-            "secret store `{}`: {}",
-            printable(&component.name),
-            error.message
-        ),
-        hint: error.hint,
-        subject: Some(Subject {
-            component: component.name.clone(),
-            property: String::new(),
-            names: Vec::new(),
-        }),
-    }
+    let name = printable(&component.name);
+    let message = format!("secret store `{name}`: {}", error.message);
+    Problem::new(error.class, Some(place.clone()), message, error.hint)
+        .about(&component.name, "")
+        .with_severity(severity)
 }
 
 fn refuse_circles(

@@ -139,18 +139,13 @@ pub(crate) fn problem(
     if let Some(reference) = &item.secret_key_ref {
         names.extend([cut(&reference.name), cut(&reference.key)]);
     }
-    Problem {
-        class: error.class,
-        severity,
-        place: Some(place.clone()),
-        message: error.message,
-        hint: error.hint,
-        subject: Some(Subject {
-            component: cut(&component.name),
-            property: cut(&item.name),
-            names,
-        }),
-    }
+    let mut problem = Problem::new(error.class, Some(place.clone()), error.message, error.hint);
+    problem.subject = Some(Subject {
+        component: cut(&component.name),
+        property: cut(&item.name),
+        names,
+    });
+    problem.with_severity(severity)
 }
 
 /// A name for a problem, which has its own copy: there can be as many problems as items.

@@ -5,6 +5,7 @@ use crate::error::SecretError;
 use crate::finish;
 use crate::problem::{Problem, Severity};
 use crate::resolution::Stats;
+use crate::resolver::Mode;
 
 /// What documents hold, and what they would be allowed; nothing is fetched.
 #[derive(Debug)]
@@ -28,20 +29,21 @@ pub struct InspectedComponent {
     pub component: Component,
     /// Its references, in the order of its items.
     pub references: Vec<InspectedReference>,
+    pub(crate) mode: Mode,
 }
 
 impl InspectedComponent {
-    /// The references that would be refused, as problems.
+    /// The references that would be refused, as the problems that resolving would report: in Dapr
+    /// mode, where literals stand in for them, warnings.
     pub fn problems(&self) -> Vec<Problem> {
+        let severity = match self.mode {
+            Mode::Strict => Severity::Error,
+            Mode::Dapr => Severity::Warning,
+        };
         let refused = self.references.iter().filter_map(|reference| {
             let item = self.component.items.get(reference.item)?;
             let refusal = reference.refusal.clone()?;
-            Some(finish::problem(
-                &self.component,
-                item,
-                refusal,
-                Severity::Error,
-            ))
+            Some(finish::problem(&self.component, item, refusal, severity))
         });
         refused.collect()
     }

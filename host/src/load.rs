@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::problem::{Place, Problem};
 use crate::request::Request;
 use crate::resolver::Resolver;
+use crate::run::Run;
 use crate::schedule;
 use crate::select::{Exclusion, select};
 
@@ -62,6 +63,7 @@ impl Resolver {
         &self,
         documents: Vec<Document>,
         context: &Context,
+        run: &Run,
         with_nameless: bool,
     ) -> Loaded {
         let begin = Instant::now();
@@ -80,7 +82,7 @@ impl Resolver {
             batch.configurations.clear();
         }
         let components = batches.iter().flat_map(|batch| &batch.components);
-        let exclusions = select(components, context, inner.mode, &mut problems);
+        let exclusions = select(components, context, inner.mode, run, &mut problems);
         let mut exclusions = exclusions.into_iter();
         let mut selected = Vec::with_capacity(batches.len());
         for batch in &batches {

@@ -1,6 +1,6 @@
 //! Who may read which secret: `spec.secrets.scopes` of a Dapr Configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::Class;
 use crate::problem::{Place, Problem, Severity};
@@ -87,22 +87,45 @@ impl SecretsScope {
         });
         self
     }
+}
 
+/// A scope, and its names as sets: each request and each secret of a bulk read is looked up.
+#[derive(Clone, Debug)]
+struct Indexed {
+    scope: SecretsScope,
+    allowed: HashSet<String>,
+    denied: HashSet<String>,
+}
+
+impl From<SecretsScope> for Indexed {
+    fn from(scope: SecretsScope) -> Self {
+        let names = |entries: &[Entry]| {
+            let names = entries.iter().map(|entry| entry.secret.clone());
+            names.collect()
+        };
+        Self {
+            allowed: names(&scope.allowed),
+            denied: names(&scope.denied),
+            scope,
+        }
+    }
+}
+
+impl Indexed {
     /// Decides in Dapr's order: a list of allowed secrets alone, else the denied ones, else the
     /// default.
     fn decide(&self, secret: &str) -> Decision {
-        let names = |entries: &[Entry]| entries.iter().any(|entry| entry.secret == secret);
         if !self.allowed.is_empty() {
-            return if names(&self.allowed) {
+            return if self.allowed.contains(secret) {
                 Decision::Allow
             } else {
                 Decision::Deny(Rule::NotAllowed)
             };
         }
-        if names(&self.denied) {
+        if self.denied.contains(secret) {
             return Decision::Deny(Rule::Denied);
         }
-        match self.default_access {
+        match self.scope.default_access {
             DefaultAccess::Allow => Decision::Allow,
             DefaultAccess::Deny => Decision::Deny(Rule::Default),
         }
@@ -148,7 +171,7 @@ impl Rule {
 /// The policy for all stores. A store without a scope is open, as in Dapr.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    scopes: BTreeMap<String, SecretsScope>,
+    scopes: BTreeMap<String, Indexed>,
 }
 
 impl Policy {
@@ -160,7 +183,7 @@ impl Policy {
     /// Adds a scope; fails where its store has one already, as Dapr does.
     pub fn with_scope(mut self, scope: SecretsScope) -> Result<Self, RepeatedScope> {
         let store = scope.store.clone();
-        if self.scopes.insert(store.clone(), scope).is_some() {
+        if self.scopes.insert(store.clone(), scope.into()).is_some() {
             return Err(RepeatedScope { store });
         }
         Ok(self)
@@ -176,13 +199,13 @@ impl Policy {
     /// Whether there can be a secret of this store that may be read.
     pub(crate) fn allows_any(&self, store: &str) -> bool {
         self.scopes.get(store).is_none_or(|scope| {
-            !scope.allowed.is_empty() || scope.default_access == DefaultAccess::Allow
+            !scope.allowed.is_empty() || scope.scope.default_access == DefaultAccess::Allow
         })
     }
 
     /// The scopes, by the name of their store.
     pub fn scopes(&self) -> impl Iterator<Item = &SecretsScope> {
-        self.scopes.values()
+        self.scopes.values().map(|indexed| &indexed.scope)
     }
 
     /// Scopes of stores that do not exist, and entries that no reference names: such a scope leaves
@@ -193,7 +216,7 @@ impl Policy {
         used: &BTreeSet<(String, String)>,
     ) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for scope in self.scopes.values() {
+        for scope in self.scopes() {
             if !stores.contains(&scope.store) {
                 let message = format!(
                     "this scope is for store `{}`, which does not exist",
@@ -225,14 +248,8 @@ impl Policy {
 }
 
 fn warning(place: Option<&Place>, message: String, hint: String) -> Problem {
-    Problem {
-        class: Class::DocumentSchema,
-        severity: Severity::Warning,
-        place: place.cloned(),
-        message,
-        hint,
-        subject: None,
-    }
+    Problem::new(Class::DocumentSchema, place.cloned(), message, hint)
+        .with_severity(Severity::Warning)
 }
 
 /// Two scopes are for one store.

@@ -93,6 +93,13 @@ impl Problem {
         }
     }
 
+    /// The same with another severity.
+    #[must_use]
+    pub(crate) fn with_severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
     /// The same about a property of a component; an empty name for the component itself.
     #[must_use]
     pub fn about(mut self, component: &str, property: &str) -> Self {

@@ -112,8 +112,8 @@ impl Resolver {
     pub async fn resolve(&self, documents: Vec<Document>, context: &Context) -> Resolution {
         let begin = Instant::now();
         let inner = &self.inner;
-        let mut loaded = self.load(documents, context, false).await;
         let run = Run::default();
+        let mut loaded = self.load(documents, context, &run, false).await;
         // Stores that stand in the documents are this call's alone.
         let secrets = match &inner.document_stores {
             Some(_) => inner.secrets.fork(),
@@ -170,7 +170,8 @@ impl Resolver {
 
     /// Loads documents and says what they refer to, and what policy says of it. Asks no store.
     pub async fn inspect(&self, documents: Vec<Document>, context: &Context) -> Inspection {
-        let mut loaded = self.load(documents, context, true).await;
+        let run = Run::default();
+        let mut loaded = self.load(documents, context, &run, true).await;
         let secrets = match &self.inner.document_stores {
             Some(grants) => {
                 let secrets = self.inner.secrets.fork();
@@ -180,7 +181,6 @@ impl Resolver {
             None => self.inner.secrets.clone(),
         };
         let problems = loaded.take_problems();
-        let run = Run::default();
         let mut components = Vec::new();
         for (batch, selected) in loaded.batches.into_iter().zip(loaded.selected) {
             let requests = batch.requests;
@@ -204,6 +204,7 @@ impl Resolver {
                 components.push(InspectedComponent {
                     component,
                     references,
+                    mode: self.inner.mode,
                 });
             }
         }
@@ -227,10 +228,10 @@ impl Resolver {
         documents: Vec<Document>,
         context: &Context,
     ) -> (Self, Vec<Problem>) {
-        let mut loaded = self.load(documents, context, false).await;
+        let run = Run::default();
+        let mut loaded = self.load(documents, context, &run, false).await;
         let secrets = self.inner.secrets.fork();
         if let Some(grants) = &self.inner.document_stores {
-            let run = Run::default();
             document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await;
         }
         let inner = Inner {

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::component::Component;
+use crate::component::{Component, Kind};
 use crate::context::Context;
 use crate::error::Class;
-use crate::problem::{Problem, Severity, Subject, printable};
+use crate::problem::{Problem, Severity, printable};
 use crate::resolver::Mode;
+use crate::run::Run;
+use crate::suggest;
 
 /// Why a component is not loaded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,6 +28,7 @@ pub(crate) fn select<'c>(
     components: impl Iterator<Item = &'c Component>,
     context: &Context,
     mode: Mode,
+    run: &Run,
     problems: &mut Vec<Problem>,
 ) -> Vec<Option<Exclusion>> {
     let mut known: BTreeMap<(&str, &str), (usize, &Component)> = BTreeMap::new();
@@ -51,6 +54,7 @@ pub(crate) fn select<'c>(
                 (component.kind.as_str(), &component.name),
                 (index, component),
             );
+            problems.extend(misspelt_type(component, run));
             component.name.is_empty().then(|| {
                 problems.push(nameless(component));
                 Exclusion::Nameless
@@ -84,58 +88,71 @@ fn clash(component: &Component, existing: &Component) -> Problem {
         let name = printable(&component.name);
         let kind = printable(&component.component_type);
         match component.kind {
-            crate::component::Kind::Component => {
+            Kind::Component => {
                 format!("{name} ({kind}/{})", printable(&component.version))
             }
-            crate::component::Kind::HttpEndpoint => format!("{name} ({kind})"),
+            Kind::HttpEndpoint => format!("{name} ({kind})"),
         }
     };
-    problem(
-        component,
-        Class::DocumentSchema,
-        Severity::Error,
-        format!(
-            "duplicate definition of {} name {} with existing {}",
-            component.kind.as_str(),
-            log_name(component),
-            log_name(existing)
-        ),
-        format!(
-            "the other one stands at {}: rename one of the two, or say `--app-id` where their \
-             scopes differ",
-            existing.position
-        ),
-    )
+    let message = format!(
+        "duplicate definition of {} name {} with existing {}",
+        component.kind.as_str(),
+        log_name(component),
+        log_name(existing)
+    );
+    let hint = format!(
+        "the other one stands at {}: rename one of the two, or say `--app-id` where their \
+         scopes differ",
+        existing.position
+    );
+    let place = Some(component.position.clone());
+    Problem::new(Class::DocumentSchema, place, message, hint).about(&component.name, "")
 }
 
 fn nameless(component: &Component) -> Problem {
-    problem(
-        component,
-        Class::DocumentSchema,
-        Severity::Warning,
-        "a component without a name is ignored".to_owned(),
-        "add `metadata: {name: NAME}`".to_owned(),
-    )
+    let place = Some(component.position.clone());
+    let message = "a component without a name is ignored";
+    let hint = "add `metadata: {name: NAME}`";
+    Problem::new(Class::DocumentSchema, place, message, hint)
+        .about(&component.name, "")
+        .with_severity(Severity::Warning)
 }
 
-fn problem(
-    component: &Component,
-    class: Class,
-    severity: Severity,
-    message: String,
-    hint: String,
-) -> Problem {
-    let subject = Subject {
-        component: component.name.clone(),
-        property: String::new(),
-        names: Vec::new(),
-    };
-    Problem {
-        class,
-        severity,
-        place: Some(component.position.clone()),
-        message,
-        hint,
-        subject: Some(subject),
+/// What component types begin with, before their first point.
+const CATEGORIES: [&str; 12] = [
+    "bindings",
+    "configuration",
+    "conversation",
+    "crypto",
+    "lock",
+    "middleware",
+    "nameresolution",
+    "pubsub",
+    "secretstores",
+    "state",
+    "workflow",
+    "workflowbackend",
+];
+
+/// A type that Dapr would not know, where it is near one that it knows: a secret store whose type
+/// is misspelt would otherwise be a component like any other.
+fn misspelt_type(component: &Component, run: &Run) -> Option<Problem> {
+    if component.kind != Kind::Component {
+        return None;
     }
+    let category = component.component_type.split('.').next()?;
+    if CATEGORIES.contains(&category) {
+        return None;
+    }
+    let meant = suggest::nearest_within(category, CATEGORIES, |cost| run.spend(cost))?;
+    let category = printable(category);
+    let place = Some(component.type_position.clone());
+    let message = format!("no component type begins with `{category}`");
+    let hint = format!("did you mean `{meant}`?");
+    let problem = Problem::new(Class::DocumentSchema, place, message, hint);
+    Some(
+        problem
+            .about(&component.name, "")
+            .with_severity(Severity::Warning),
+    )
 }

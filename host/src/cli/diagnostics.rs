@@ -1,5 +1,6 @@
 //! Problems for people: the class, the place, the line with what is secret masked, and a hint.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -14,7 +15,28 @@ use super::output;
 
 /// The texts of the documents, for showing a line of them.
 #[derive(Default)]
-pub(super) struct Sources(BTreeMap<String, Vec<u8>>);
+pub(super) struct Sources(BTreeMap<String, Source>);
+
+struct Source {
+    text: Vec<u8>,
+    /// Where each line begins; looked for once, since there can be a problem on every line.
+    lines: OnceCell<Vec<usize>>,
+}
+
+impl Source {
+    /// A line, by its number from 0.
+    fn line(&self, index: usize) -> Option<&[u8]> {
+        let lines = self.lines.get_or_init(|| {
+            let bytes = (1..).zip(&self.text);
+            let after_breaks = bytes.filter(|(_, byte)| **byte == b'\n');
+            std::iter::once(0)
+                .chain(after_breaks.map(|(next, _)| next))
+                .collect()
+        });
+        let line = self.text.get(*lines.get(index)?..)?;
+        line.split(|&byte| byte == b'\n').next()
+    }
+}
 
 impl Sources {
     pub(super) fn of(documents: &[Document]) -> Self {
@@ -26,16 +48,18 @@ impl Sources {
     }
 
     pub(super) fn add(&mut self, document: &Document) {
-        self.0
-            .insert(document.name.to_string(), document.text.clone());
+        let source = Source {
+            text: document.text.clone(),
+            lines: OnceCell::new(),
+        };
+        self.0.insert(document.name.to_string(), source);
     }
 
     /// A line of a document, if it is there and not endless.
     fn line(&self, place: &Place) -> Option<String> {
         const LONGEST: usize = 400;
-        let text = self.0.get(place.document.as_ref())?;
-        let index = usize::try_from(place.line).ok()?.checked_sub(1)?;
-        let line = text.split(|&byte| byte == b'\n').nth(index)?;
+        let source = self.0.get(place.document.as_ref())?;
+        let line = source.line(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
         let line = String::from_utf8_lossy(line.get(..line.len().min(4 * LONGEST))?);
         let line = line.trim_end_matches('\r').trim_start_matches('\u{feff}');
         (line.chars().count() <= LONGEST).then(|| line.to_owned())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyref::component::{Component, ItemPlace, Origin, Property, ResolvedComponent, Value};
 use keyref::error::Class;
-use keyref::problem::{Problem, Severity};
+use keyref::problem::{Problem, Severity, terminal_safe};
 use keyref::secret::{Secret, SecretValue};
 use keyref::{InspectedComponent, InspectedReference};
 use serde::Serialize;
@@ -90,7 +90,16 @@ impl<'r> ResolvedShape<'r> {
                 Value::Plain(value) => value.as_str(),
                 _ => MASKED,
             };
-            properties.insert(property.name.as_str(), value);
+            if properties.insert(property.name.as_str(), value).is_some() {
+                let name = terminal_safe(&property.name);
+                let problem = Problem::new(
+                    Class::DocumentSchema,
+                    Some(property.position.clone()),
+                    format!("a header and a document of `clientTLS` are both named `{name}`"),
+                    "rename the header",
+                );
+                return Err(Box::new(problem.about(&component.name, &property.name)));
+            }
         }
         Ok(Self {
             name: &component.name,
@@ -192,6 +201,8 @@ impl<'i> From<&'i InspectedComponent> for InspectedShape<'i> {
                 .map(|(name, value)| (name.as_str(), value.as_str()))
                 .collect()
         };
+        // Both are in the order of the items.
+        let mut references = inspected.references.iter().peekable();
         let metadata = component
             .items
             .iter()
@@ -209,10 +220,8 @@ impl<'i> From<&'i InspectedComponent> for InspectedShape<'i> {
                     key: &reference.key,
                 }),
                 env_ref: &item.env_ref,
-                reference: inspected
-                    .references
-                    .iter()
-                    .find(|reference| reference.item == index)
+                reference: references
+                    .next_if(|reference| reference.item == index)
                     .map(|reference| reference_shape(reference, component)),
             });
         Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use keyref::component::{Origin, Property, ResolvedComponent, Value};
+use keyref::error::Class;
 use keyref::problem::{Problem, terminal_safe as safe};
 use zeroize::Zeroizing;
 
@@ -25,7 +26,7 @@ pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result
     let components = printable(&resolution.components, arguments.reveal, &mut problems);
     match arguments.format {
         ResolveFormat::Text => print_text(&components, arguments.reveal)?,
-        ResolveFormat::Env => print_env(&components)?,
+        ResolveFormat::Env => print_env(&components, &mut problems)?,
         ResolveFormat::Json | ResolveFormat::Yaml => {
             let shapes = components
                 .iter()
@@ -104,40 +105,72 @@ fn origin(origin: &Origin) -> String {
     }
 }
 
-/// `COMPONENT_PROPERTY='value'`, names in upper case with `_` for what a shell does not take.
-fn print_env(components: &[&ResolvedComponent]) -> Result<()> {
+/// `COMPONENT_PROPERTY='value'`, names in upper case with `_` for what a shell does not take. A
+/// component of which a property cannot be such a variable is left out whole.
+fn print_env(components: &[&ResolvedComponent], problems: &mut Vec<Problem>) -> Result<()> {
     let mut lines: BTreeMap<String, Zeroizing<String>> = BTreeMap::new();
     for resolved in components {
-        for property in &resolved.properties {
-            let name = variable(&resolved.component.name, &property.name);
-            let value = match &property.value {
-                Value::Plain(text) => text.as_str(),
-                Value::Secret(value) => {
-                    json::text(value, &resolved.component, property).unwrap_or_default()
-                }
-                _ => continue,
-            };
-            if value.contains('\0') {
-                bail!(
-                    "property `{}` of `{}` has a NUL, which no variable can hold",
-                    safe(&property.name),
-                    safe(&resolved.component.name)
-                );
-            }
-            let quoted = Zeroizing::new(format!("'{}'", value.replace('\'', r"'\''")));
-            if lines.insert(name.clone(), quoted).is_some() {
-                bail!("two properties would both be the variable `{name}`");
-            }
+        match variables(resolved, &lines) {
+            Ok(variables) => lines.extend(variables),
+            Err(problem) => problems.push(*problem),
         }
     }
-    let mut out = Zeroizing::new(String::new());
+    let length = lines
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2);
+    let mut out = Zeroizing::new(String::with_capacity(length.sum()));
     for (name, value) in &lines {
-        out.push_str(name);
-        out.push('=');
-        out.push_str(value);
-        out.push('\n');
+        out.extend([name, "=", value, "\n"]);
     }
     Ok(output::data(out.as_bytes())?)
+}
+
+/// The variables of a component, each with its value in quotes; none may be known already.
+fn variables(
+    resolved: &ResolvedComponent,
+    known: &BTreeMap<String, Zeroizing<String>>,
+) -> Result<BTreeMap<String, Zeroizing<String>>, Box<Problem>> {
+    let mut variables = BTreeMap::new();
+    for property in &resolved.properties {
+        let refused = |class, message: String, hint: &str| {
+            let problem = Problem::new(class, Some(property.position.clone()), message, hint);
+            Err(Box::new(
+                problem.about(&resolved.component.name, &property.name),
+            ))
+        };
+        let value = match &property.value {
+            Value::Plain(text) => text.as_str(),
+            Value::Secret(value) => json::text(value, &resolved.component, property)?,
+            _ => continue,
+        };
+        if value.contains('\0') {
+            let message = "the value has a NUL, which no variable can hold".to_owned();
+            let hint = "take another format: `--format json` holds it";
+            return refused(Class::ValueNotText, message, hint);
+        }
+        let name = variable(&resolved.component.name, &property.name);
+        if known.contains_key(&name) || variables.insert(name.clone(), quoted(value)).is_some() {
+            let message = format!("two properties would both be the variable `{name}`");
+            let hint = "rename one of the two, or take another format";
+            return refused(Class::DocumentSchema, message, hint);
+        }
+    }
+    Ok(variables)
+}
+
+/// A value in single quotes, in one piece of memory: what grows leaves a copy behind.
+fn quoted(value: &str) -> Zeroizing<String> {
+    const QUOTE: &str = r"'\''";
+    let length = value.len() + (QUOTE.len() - 1) * value.matches('\'').count() + 2;
+    let mut out = Zeroizing::new(String::with_capacity(length));
+    out.push('\'');
+    let mut pieces = value.split('\'');
+    out.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        out.extend([QUOTE, piece]);
+    }
+    out.push('\'');
+    out
 }
 
 fn variable(component: &str, property: &str) -> String {
@@ -158,7 +191,16 @@ fn variable(component: &str, property: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::variable;
+    use super::{quoted, variable};
+
+    #[test]
+    fn quotes_are_what_a_shell_takes() {
+        for (value, expected) in [("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'")] {
+            let quoted = quoted(value);
+            assert_eq!(*quoted, expected);
+            assert_eq!(quoted.capacity(), expected.len());
+        }
+    }
 
     #[test]
     fn names_are_what_a_shell_takes() {

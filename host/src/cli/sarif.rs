@@ -53,9 +53,12 @@ fn result(problem: &Problem) -> Value {
     })
 }
 
-/// A path as a relative URI.
+/// A path as a URI: one of its own where it is absolute, else relative.
 fn uri(path: &str) -> String {
     let mut uri = String::new();
+    if path.starts_with('/') {
+        uri.push_str("file://");
+    }
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             uri.push(char::from(byte));
