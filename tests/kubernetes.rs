@@ -1,12 +1,15 @@
 //! The tutorial, and what a cluster adds, against a real API server with RBAC.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::{PoisonError, RwLock};
 
+use keyref::env::Environment;
+use keyref::stores::{StoreConfig, open};
 use keyref_tests::kubernetes::{Server, server};
 use keyref_tests::library::manifest;
-use keyref_tests::{Run, folder, json, workspace};
+use keyref_tests::stores::{MULTI, suite};
+use keyref_tests::{Run, folder, json, keyref, workspace};
 
 /// The server's counters are for all of it, so tests that count run alone.
 static COUNTING: RwLock<()> = RwLock::new(());
@@ -53,27 +56,24 @@ fn the_tutorial_resolves_against_a_cluster() {
             &["username=tasks", "password=postgres-secret-pass"],
         ),
     ] {
-        let literals: Vec<_> = literals
-            .iter()
-            .map(|literal| format!("--from-literal={literal}"))
-            .collect();
-        let literals: Vec<_> = literals.iter().map(String::as_str).collect();
-        server.kubectl(
-            &[
-                &[
-                    "create",
-                    "secret",
-                    "generic",
-                    name,
-                    "--namespace",
-                    "default",
-                ],
-                &literals[..],
-            ]
-            .concat(),
-        );
+        let gone = ["delete", "secret", name, "--namespace", "default"];
+        server.kubectl(&[&gone[..], &["--ignore-not-found"]].concat());
+        server.secret("default", name, literals);
     }
     let tutorial = |arguments: &[&str]| run(&server.kubeconfig, workspace(), arguments);
+    // Step 2: the store is listed, and nobody is asked.
+    let nowhere = Path::new("/nonexistent/kubeconfig");
+    let arguments = ["stores", "examples/tutorial", "--format", "json"];
+    let listed = json(&run(nowhere, workspace(), &arguments));
+    assert_eq!(
+        listed["stores"],
+        serde_json::json!([{
+            "name": "kubernetes-secrets",
+            "type": "secretstores.kubernetes",
+            "declared": "examples/tutorial/kubernetes-secrets.yaml:1:1",
+        }])
+    );
+    // Step 6.
     let resolved = json(&tutorial(&[
         "resolve",
         "examples/tutorial",
@@ -89,6 +89,7 @@ fn the_tutorial_resolves_against_a_cluster() {
     );
     assert_eq!(properties(2)["password"], "postgres-secret-pass");
     assert_eq!(properties(3)["redisPassword"], "redis-secret-pass");
+    // Steps 3 to 5.
     let resources = [
         "--resources",
         "examples/tutorial",
@@ -109,7 +110,12 @@ fn the_tutorial_resolves_against_a_cluster() {
         serde_json::json!({ "api-key": "my-secret-key-123", "api-secret": "my-secret-value-456" })
     );
     let bulk = tutorial(&[&["bulk", "kubernetes-secrets"], &resources[..]].concat());
-    assert_eq!(json(&bulk).as_object().unwrap().len(), 5);
+    let bulk = json(&bulk);
+    for name in ["api-credentials", "redis-password", "notification-api"] {
+        assert!(bulk.get(name).is_some(), "{name}");
+    }
+    assert_eq!(bulk["kafka-credentials"]["username"], "tasks-producer");
+    assert_eq!(bulk["database-credentials"]["username"], "tasks");
     // Step 7: no `auth.secretStore`.
     let without = std::fs::read_to_string(workspace().join("examples/tutorial/statestore.yaml"))
         .unwrap()
@@ -140,45 +146,20 @@ fn the_tutorial_resolves_against_a_cluster() {
 }
 
 #[test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "an account from its making to its limits"
-)]
 fn an_account_with_rights_to_one_secret_reads_that_one_alone() {
     let Some(server) = server() else { return };
     let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
-    server.namespace("rights");
+    let namespace = server.namespace("rights");
     for name in ["mine", "other"] {
-        server.kubectl(&[
-            "create",
-            "secret",
-            "generic",
-            name,
-            "--from-literal=k=v",
-            "-n",
-            "rights",
-        ]);
+        server.secret(&namespace, name, &["k=v"]);
     }
-    let account = server.service_account("rights", "reader");
-    server.kubectl(&[
-        "create",
-        "role",
-        "one",
-        "--verb=get",
-        "--resource=secrets",
-        "--resource-name=mine",
-        "-n",
-        "rights",
-    ]);
-    server.kubectl(&[
-        "create",
-        "rolebinding",
-        "one",
-        "--role=one",
-        "--serviceaccount=rights:reader",
-        "-n",
-        "rights",
-    ]);
+    let account = server.service_account(&namespace, "reader");
+    let here = ["-n", &namespace];
+    let role = ["create", "role", "one", "--verb=get", "--resource=secrets"];
+    server.kubectl(&[&role[..], &["--resource-name=mine"], &here].concat());
+    let binding = ["create", "rolebinding", "one", "--role=one"];
+    let subject = format!("--serviceaccount={namespace}:reader");
+    server.kubectl(&[&binding[..], &[&subject], &here].concat());
     let component = manifest(
         "c",
         &[
@@ -187,7 +168,7 @@ fn an_account_with_rights_to_one_secret_reads_that_one_alone() {
         ],
         "cluster",
     );
-    let text = format!("{}---\n{component}", store("rights"));
+    let text = format!("{}---\n{component}", store(&namespace));
     let work = folder(&[("c.yaml", text.as_bytes())]);
     let output = run(
         &account,
@@ -212,17 +193,17 @@ fn an_account_with_rights_to_one_secret_reads_that_one_alone() {
 fn binary_empty_and_large_values_are_exact() {
     let Some(server) = server() else { return };
     let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
-    server.namespace("values");
+    let namespace = server.namespace("values");
     let large = vec![b'x'; 1_000_000];
     let work = folder(&[
         ("binary", &[0, 255, 10, 195, 40]),
         ("empty", b""),
         ("large", &large),
-        ("c.yaml", store("values").as_bytes()),
+        ("c.yaml", store(&namespace).as_bytes()),
     ]);
     for key in ["binary", "empty", "large"] {
         let file = format!("--from-file=k={}", work.path().join(key).display());
-        server.kubectl(&["create", "secret", "generic", key, &file, "-n", "values"]);
+        server.kubectl(&["create", "secret", "generic", key, &file, "-n", &namespace]);
     }
     let get = |name: &str| {
         run(
@@ -250,7 +231,7 @@ fn binary_empty_and_large_values_are_exact() {
 fn bulk_reads_more_than_one_page() {
     let Some(server) = server() else { return };
     let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
-    server.namespace("pages");
+    let namespace = server.namespace("pages");
     let secrets: Vec<_> = (0..620)
         .map(|index| {
             format!(
@@ -260,10 +241,10 @@ fn bulk_reads_more_than_one_page() {
         .collect();
     let work = folder(&[
         ("all.yaml", secrets.join("---\n").as_bytes()),
-        ("c.yaml", store("pages").as_bytes()),
+        ("c.yaml", store(&namespace).as_bytes()),
     ]);
     let all = work.path().join("all.yaml");
-    server.kubectl(&["create", "-n", "pages", "-f", all.to_str().unwrap()]);
+    server.kubectl(&["create", "-n", &namespace, "-f", all.to_str().unwrap()]);
     let arguments = ["bulk", "cluster", "-r", "c.yaml", "--format", "json"];
     let bulk = json(&run(&server.kubeconfig, work.path(), &arguments));
     assert_eq!(bulk.as_object().unwrap().len(), 620);
@@ -272,25 +253,17 @@ fn bulk_reads_more_than_one_page() {
 #[test]
 fn a_hundred_references_to_keys_of_one_secret_cost_one_get() {
     let Some(server) = server() else { return };
-    server.namespace("counting");
-    let literals: Vec<_> = (0..100)
-        .map(|key| format!("--from-literal=k{key}=v{key}"))
-        .collect();
+    let namespace = server.namespace("counting");
+    let literals: Vec<_> = (0..100).map(|key| format!("k{key}=v{key}")).collect();
     let literals: Vec<_> = literals.iter().map(String::as_str).collect();
-    server.kubectl(
-        &[
-            &["create", "secret", "generic", "s", "-n", "counting"],
-            &literals[..],
-        ]
-        .concat(),
-    );
+    server.secret(&namespace, "s", &literals);
     let items: Vec<_> = (0..100)
         .map(|key| format!("{{name: p{key}, secretKeyRef: {{name: s, key: k{key}}}}}"))
         .collect();
     let items: Vec<_> = items.iter().map(String::as_str).collect();
     let text = format!(
         "{}---\n{}",
-        store("counting"),
+        store(&namespace),
         manifest("c", &items, "cluster")
     );
     let work = folder(&[("c.yaml", text.as_bytes())]);
@@ -303,6 +276,77 @@ fn a_hundred_references_to_keys_of_one_secret_cost_one_get() {
         "{resolved}"
     );
     assert!((own_reads(server) - before - 1.0).abs() < 0.5);
+}
+
+#[test]
+fn a_cluster_passes_the_suite_of_all_stores() {
+    let Some(server) = server() else { return };
+    let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
+    let namespace = server.namespace("suite");
+    server.secret(&namespace, "s", &["k=v", "l=w: \"x\"\n"]);
+    server.secret(&namespace, "empty", &["k="]);
+    let kubeconfig = server.kubeconfig.to_str().unwrap();
+    let config = StoreConfig::new("cluster", "secretstores.kubernetes")
+        .with_environment(Environment::of([("KUBECONFIG", kubeconfig)]))
+        .with_property("defaultNamespace", namespace.as_str());
+    suite("kubernetes", &open(&config).unwrap(), MULTI);
+}
+
+/// Runs a command with what Kubernetes mounts into a pod: `/var/run` is this process's alone.
+const IN_A_POD: &str = "mount -t tmpfs none /run && mkdir -p \"$ACCOUNT\" && \
+    printf %s \"$TOKEN\" >\"$ACCOUNT/token\" && cp \"$AUTHORITY\" \"$ACCOUNT/ca.crt\" && exec \"$@\"";
+
+#[test]
+fn a_pod_reads_with_its_own_service_account() {
+    let Some(server) = server() else { return };
+    let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
+    let private = Command::new("unshare").args(["-rm", "true"]).status();
+    if !private.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: a mount of its own is not allowed here (`unshare -rm`)");
+        return;
+    }
+    let namespace = server.namespace("pod");
+    server.secret(&namespace, "s", &["k=v"]);
+    server.service_account(&namespace, "pod");
+    let here = ["-n", &namespace];
+    let role = ["create", "role", "all", "--verb=get", "--resource=secrets"];
+    server.kubectl(&[&role[..], &here].concat());
+    let binding = ["create", "rolebinding", "all", "--role=all"];
+    let subject = format!("--serviceaccount={namespace}:pod");
+    server.kubectl(&[&binding[..], &[&subject], &here].concat());
+    let (host, port) = server.address.rsplit_once(':').unwrap();
+    let component = manifest("c", &["{name: p, secretKeyRef: {name: s, key: k}}"], "");
+    let work = folder(&[("c.yaml", component.as_bytes())]);
+    let run = |token: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", IN_A_POD, "sh"]);
+        command
+            .arg(keyref())
+            .args(["resolve", "c.yaml", "--kubernetes"]);
+        command.args(["--reveal", "--format", "json"]);
+        command.current_dir(work.path());
+        command.env_remove("KUBECONFIG");
+        command.env("ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount");
+        command
+            .env("TOKEN", token)
+            .env("AUTHORITY", &server.authority);
+        command.env(
+            "KUBERNETES_SERVICE_HOST",
+            host.trim_start_matches("https://"),
+        );
+        command.env("KUBERNETES_SERVICE_PORT", port);
+        command.env("NAMESPACE", &namespace);
+        command.output().unwrap()
+    };
+    let resolved = json(&run(&server.token(&namespace, "pod")));
+    assert_eq!(
+        resolved["components"][0]["properties"]["p"], "v",
+        "{resolved}"
+    );
+    let refused = run("none");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let refused: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(refused["problems"][0]["class"], "backend-denied");
 }
 
 /// The counter, once no other test moves it.

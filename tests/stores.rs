@@ -6,12 +6,8 @@ use std::sync::Arc;
 use keyref::env::Environment;
 use keyref::stores::{Memory, REGISTRY, SecretStore, StoreConfig, open};
 use keyref_tests::folder;
-use keyref_tests::stores::{Secrets, suite};
+use keyref_tests::stores::{MULTI, Secrets, suite};
 
-const MULTI: Secrets<'static> = &[
-    ("s", &[("k", b"v"), ("l", b"w: \"x\"\n")]),
-    ("empty", &[("k", b"")]),
-];
 const SINGLE: Secrets<'static> = &[("s", &[("s", b"v")]), ("empty", &[("empty", b"")])];
 
 #[test]

@@ -12,6 +12,10 @@ use crate::workspace;
 pub struct Server {
     /// The kubeconfig of an administrator.
     pub kubeconfig: PathBuf,
+    /// Its address, `https://HOST:PORT`.
+    pub address: String,
+    /// The file of its certificate authority, or empty.
+    pub authority: PathBuf,
     kubectl: PathBuf,
     /// Ends the server when this process ends: its script watches this child's standard input.
     _script: Mutex<Child>,
@@ -53,9 +57,12 @@ pub fn server() -> Option<&'static Server> {
                 return None;
             }
             let started: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
-            let path = |field: &str| PathBuf::from(started[field].as_str().unwrap_or_default());
+            let text = |field: &str| started[field].as_str().unwrap_or_default();
+            let path = |field: &str| PathBuf::from(text(field));
             Some(Server {
                 kubeconfig: path("kubeconfig"),
+                address: text("server").to_owned(),
+                authority: path("ca"),
                 kubectl: path("kubectl"),
                 _script: Mutex::new(script),
             })
@@ -88,9 +95,36 @@ impl Server {
         String::from_utf8(output.stdout).expect("kubectl writes text")
     }
 
-    /// Makes a namespace.
-    pub fn namespace(&self, name: &str) {
-        self.kubectl(&["create", "namespace", name]);
+    /// Makes a namespace of this run's own, since the cluster may be one that is kept, and gives its
+    /// name.
+    pub fn namespace(&self, what: &str) -> String {
+        let name = format!("keyref-{what}-{}", std::process::id());
+        self.kubectl(&["create", "namespace", &name]);
+        name
+    }
+
+    /// Makes a secret of literals such as `k=v`.
+    pub fn secret(&self, namespace: &str, name: &str, literals: &[&str]) {
+        let literals: Vec<_> = literals
+            .iter()
+            .map(|literal| format!("--from-literal={literal}"))
+            .collect();
+        let create = [
+            "create",
+            "secret",
+            "generic",
+            name,
+            "--namespace",
+            namespace,
+        ];
+        let literals = literals.iter().map(String::as_str);
+        self.kubectl(&create.into_iter().chain(literals).collect::<Vec<_>>());
+    }
+
+    /// A token of a service account, as its pods have one.
+    pub fn token(&self, namespace: &str, account: &str) -> String {
+        let arguments = ["create", "token", account, "--namespace", namespace];
+        self.kubectl(&arguments).trim().to_owned()
     }
 
     /// A kubeconfig of a service account.

@@ -13,6 +13,12 @@ use crate::library::block_on;
 /// The secrets of a store: for each its keys, with their values.
 pub type Secrets<'s> = &'s [(&'s str, &'s [(&'s str, &'s [u8])])];
 
+/// The secrets that stores with several keys to a secret are prepared with.
+pub const MULTI: Secrets<'static> = &[
+    ("s", &[("k", b"v"), ("l", b"w: \"x\"\n")]),
+    ("empty", &[("k", b"")]),
+];
+
 /// Names that lead nowhere, in the hope that a store takes them for something else.
 const NOWHERE: &[&str] = &[
     "none",
