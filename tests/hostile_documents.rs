@@ -15,7 +15,8 @@ use keyref::problem::Severity;
 use keyref::secret::Secret;
 use keyref::stores::{Grants, Memory};
 use keyref::{Context, Document, Limits, Resolution, Resolver, Value};
-use keyref_tests::library::{block_on, manifest};
+use keyref_tests::library::{block_on, longest_hold, manifest};
+use keyref_tests::status;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
@@ -443,32 +444,11 @@ fn more_documents_than_one_wave_of_instances_are_resolved() {
 fn a_hostile_document_does_not_hold_the_callers_thread() {
     let resolver = resolver(Limits::default());
     let text = format!("{}{}", "[".repeat(9_900), "1,".repeat(25_000));
-    let longest = block_on(async {
-        let pause = async {
-            let (mut longest, mut last) = (Duration::ZERO, Instant::now());
-            for _ in 0..100 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                longest = longest.max(last.elapsed());
-                last = Instant::now();
-            }
-            longest
-        };
-        let context = Context::new();
-        tokio::join!(resolver.resolve(vec![in_item(&text)], &context), pause).1
-    });
+    let context = Context::new();
+    let longest = longest_hold(async || resolver.resolve(vec![in_item(&text)], &context).await);
     println!("nothing else ran for {longest:?}");
     assert!(
         longest < Duration::from_millis(100),
         "nothing else ran for {longest:?}"
     );
-}
-
-/// A line of what Linux says of this process, in KiB.
-fn status(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

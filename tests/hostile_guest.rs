@@ -3,143 +3,24 @@
 //! The guest here is another one than keyref's: it misbehaves as the first line of a document says
 //! (`components/hostile-guest`). Whatever it does, every value that comes out is the one that its
 //! origin names, and what is said of it can be printed.
-#![expect(clippy::print_stdout, reason = "the figures are what is asked for")]
 
 use std::collections::BTreeMap;
-use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use keyref::component::Origin;
 use keyref::error::Class;
 use keyref::guest::{Guest, GuestError};
 use keyref::policy::{Policy, SecretsScope};
-use keyref::problem::{Problem, Severity};
+use keyref::problem::Problem;
 use keyref::secret::Secret;
-use keyref::stores::{BulkRequest, Grants, Memory, SecretRequest, SecretStore, StoreError};
-use keyref::{Context, Document, Limits, Mode, Resolution, Resolver, ResolverBuilder, Value};
+use keyref::stores::{BulkRequest, Grants, SecretRequest, SecretStore, StoreError};
+use keyref::{Context, Document, Mode, Resolution, Resolver, Value};
 use keyref_tests::components;
+use keyref_tests::hostile_guest::{
+    REFERENCES, among_neighbours, assert_printable, builder, guest, honest, names, quick, refusal,
+    resolve, secrets,
+};
 use keyref_tests::library::{Counting, block_on, resolve_with};
-use tokio::time::Instant;
-
-/// The references of a document that misbehaves.
-const REFERENCES: &str = "vault/kafka/user\nvault/kafka/password";
-
-fn guest() -> Guest {
-    static GUEST: OnceLock<Guest> = OnceLock::new();
-    let compiled =
-        GUEST.get_or_init(|| Guest::from_component(components::hostile_guest()).unwrap());
-    compiled.clone()
-}
-
-/// Secrets whose values name them.
-fn secrets() -> Memory {
-    Memory::new()
-        .with(
-            "kafka",
-            [("user", "kafka/user"), ("password", "kafka/password")],
-        )
-        .with(
-            "redis",
-            [("user", "redis/user"), ("password", "redis/password")],
-        )
-        .with("root", [("token", "root/token")])
-}
-
-fn builder() -> ResolverBuilder {
-    Resolver::builder().guest(guest()).store("vault", secrets())
-}
-
-fn quick() -> Limits {
-    let mut limits = Limits::default();
-    limits.time = Duration::from_millis(200);
-    limits
-}
-
-fn honest(name: &str, reference: &str) -> Document {
-    Document::new(name, format!("#honest {name}\n{reference}"))
-}
-
-/// A document that misbehaves, between two that do not.
-fn among_neighbours(misbehaviour: &str) -> Vec<Document> {
-    vec![
-        honest("before", "vault/redis/user"),
-        Document::new("hostile", format!("#{misbehaviour}\n{REFERENCES}")),
-        honest("after", "vault/redis/password"),
-    ]
-}
-
-/// Resolves documents; what comes out is checked for what must hold whatever the guest does.
-fn resolve(resolver: &Resolver, documents: Vec<Document>) -> Resolution {
-    let resolution = resolve_with(resolver, documents, &Context::new());
-    assert_true(&resolution);
-    assert_printable(&resolution.problems);
-    resolution
-}
-
-/// Every value is the one that its origin names.
-fn assert_true(resolution: &Resolution) {
-    for component in &resolution.components {
-        for property in &component.properties {
-            let said = (&component.component.name, &property.name);
-            match (&property.value, &property.origin) {
-                (Value::Plain(_), None) => {}
-                (Value::Secret(value), Some(Origin::Secret { secret, key, .. })) => {
-                    assert_eq!(
-                        value.reveal_text(),
-                        Ok(format!("{secret}/{key}").as_str()),
-                        "{said:?}"
-                    );
-                }
-                other => panic!("{said:?} is {other:?}"),
-            }
-        }
-    }
-}
-
-fn assert_printable(problems: &[Problem]) {
-    for problem in problems {
-        for text in [&problem.message, &problem.hint] {
-            let harmful = text.chars().find(|&character| {
-                character.is_control()
-                    || matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            });
-            assert_eq!(harmful, None, "{text:?}");
-        }
-    }
-}
-
-fn names(resolution: &Resolution) -> Vec<&str> {
-    let components = resolution.components.iter();
-    components
-        .map(|component| component.component.name.as_str())
-        .collect()
-}
-
-/// The one problem of a document that misbehaves: its neighbours are resolved, and it is not.
-fn refusal_with(builder: ResolverBuilder, misbehaviour: &str) -> Problem {
-    let resolver = builder.build().unwrap();
-    let resolution = resolve(&resolver, among_neighbours(misbehaviour));
-    assert_eq!(
-        names(&resolution),
-        ["before", "after"],
-        "{misbehaviour}: {:?}",
-        resolution.problems
-    );
-    let [problem] = resolution.problems.as_slice() else {
-        panic!("{misbehaviour}: {:?}", resolution.problems);
-    };
-    assert_eq!(problem.severity, Severity::Error, "{misbehaviour}");
-    let place = problem.place.as_ref().unwrap();
-    assert_eq!(&*place.document, "hostile", "{misbehaviour}");
-    assert!(!problem.message.is_empty(), "{misbehaviour}");
-    problem.clone()
-}
-
-fn refusal(misbehaviour: &str) -> Problem {
-    refusal_with(builder(), misbehaviour)
-}
 
 /// The neighbours are resolved; the other is refused as a defect of the guest.
 fn assert_refused(misbehaviours: &[&str]) {
@@ -453,130 +334,6 @@ fn a_position_that_does_not_exist_does_no_harm() {
 }
 
 #[test]
-fn a_loop_ends_within_the_time_limit() {
-    for misbehaviour in ["loop", "loop-in-resolve"] {
-        let begin = Instant::now();
-        let problem = refusal_with(builder().limits(quick()), misbehaviour);
-        // Once with its neighbours, and once alone.
-        assert!(
-            begin.elapsed() < Duration::from_millis(900),
-            "{misbehaviour}: {:?}",
-            begin.elapsed()
-        );
-        assert_eq!(problem.class, Class::DocumentLimit, "{misbehaviour}");
-        assert!(
-            problem.message.contains("time"),
-            "{misbehaviour}: {}",
-            problem.message
-        );
-    }
-}
-
-#[test]
-fn a_loop_does_not_hold_the_callers_thread() {
-    let resolver = builder().limits(quick()).build().unwrap();
-    let longest = block_on(async {
-        let pause = async {
-            let (mut longest, mut last) = (Duration::ZERO, Instant::now());
-            for _ in 0..100 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                longest = longest.max(last.elapsed());
-                last = Instant::now();
-            }
-            longest
-        };
-        let context = Context::new();
-        tokio::join!(resolver.resolve(among_neighbours("loop"), &context), pause).1
-    });
-    assert!(
-        longest < Duration::from_millis(100),
-        "nothing else ran for {longest:?}"
-    );
-}
-
-#[test]
-fn waiting_for_a_turn_ends_at_the_deadline() {
-    let resolver = builder().build().unwrap();
-    let late = block_on(async {
-        // More than can be at work at a time.
-        let loops = [(); 128].map(|()| {
-            let resolver = resolver.clone();
-            let work = async move {
-                resolver
-                    .resolve(among_neighbours("loop"), &Context::new())
-                    .await
-            };
-            tokio::spawn(work)
-        });
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let hurried = Context::new().with_timeout(Duration::from_millis(50));
-        let documents = vec![honest("late", "vault/redis/user")];
-        let late = resolver.resolve(documents, &hurried).await;
-        assert!(loops.iter().all(|task| !task.is_finished()));
-        late
-    });
-    assert_eq!(names(&late), Vec::<&str>::new());
-    let [problem] = late.problems.as_slice() else {
-        panic!("{:?}", late.problems);
-    };
-    assert_eq!(problem.class, Class::TimedOut);
-    assert!(problem.message.contains("deadline"), "{}", problem.message);
-}
-
-#[test]
-fn documents_that_all_loop_end_together() {
-    let resolver = builder().build().unwrap();
-    let documents = || (0..2_000).map(|index| Document::new(format!("{index}"), "#loop"));
-    let run = || {
-        let begin = Instant::now();
-        let resolution = resolve(&resolver, documents().collect());
-        assert_eq!(resolution.problems.len(), 2_000);
-        begin.elapsed()
-    };
-    // The fastest of three where one was not fast enough: others may use the machine meanwhile.
-    let limit = Duration::from_secs(2);
-    let elapsed = (0..3).map(|_| run()).find(|elapsed| *elapsed < limit);
-    println!("2000 documents that loop take {elapsed:?}");
-    assert!(elapsed.is_some(), "three times more than {limit:?}");
-}
-
-#[test]
-fn endless_requests_end_at_a_limit() {
-    for misbehaviour in ["endless-get-many", "huge-get-many"] {
-        let mut limits = Limits::default();
-        limits.handles = 10_000;
-        let problem = refusal_with(builder().limits(limits), misbehaviour);
-        assert_eq!(problem.class, Class::DocumentLimit, "{misbehaviour}");
-        let limits = ["handles", "the size of an answer"];
-        assert!(
-            limits.iter().any(|limit| problem.message.contains(limit)),
-            "{misbehaviour}: {}",
-            problem.message
-        );
-    }
-}
-
-#[test]
-fn endless_recursion_ends_at_the_limit_on_depth() {
-    let problem = refusal("recurse");
-    assert_eq!(problem.class, Class::DocumentLimit);
-    assert!(problem.message.contains("depth"), "{}", problem.message);
-}
-
-#[test]
-fn endless_growth_ends_at_the_limit_on_memory() {
-    let problem = refusal("grow-memory");
-    assert_eq!(problem.class, Class::DocumentLimit);
-    assert!(problem.message.contains("memory"), "{}", problem.message);
-}
-
-#[test]
-fn an_endless_answer_ends_at_a_limit() {
-    let problem = refusal("endless-answer");
-    assert_eq!(problem.class, Class::DocumentLimit, "{}", problem.message);
-}
-
-#[test]
 fn no_message_holds_what_a_terminal_would_obey() {
     const ESCAPES: &str = "\u{1b}[31m\u{202e}\u{9b}2J";
     let texts = [
@@ -642,85 +399,4 @@ fn names_of_documents_in_messages_obey_the_same_rule() {
     };
     let printed = problem.to_string();
     assert!(!printed.contains(['\u{1b}', '\u{202e}']), "{printed:?}");
-}
-
-#[test]
-fn resolvers_that_share_a_guest_do_not_take_its_instances_from_each_other() {
-    let documents = |name: &str| {
-        let documents =
-            (0..18_000).map(|index| honest(&format!("{name}{index}"), "vault/redis/user"));
-        documents.collect::<Vec<_>>()
-    };
-    let (one, two) = (builder().build().unwrap(), builder().build().unwrap());
-    let context = Context::new();
-    let (first, second) = block_on(async {
-        tokio::join!(
-            one.resolve(documents("a"), &context),
-            two.resolve(documents("b"), &context)
-        )
-    });
-    for resolution in [first, second] {
-        assert!(
-            resolution.is_complete(),
-            "{:?}",
-            resolution.problems.first()
-        );
-        assert_eq!(resolution.components.len(), 18_000);
-    }
-}
-
-/// What the answers of a hostile guest cost, in a process of its own.
-#[test]
-fn huge_answers_take_bounded_memory() {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "many_documents_with_huge_answers",
-            "--ignored",
-            "--nocapture",
-        ])
-        .output()
-        .unwrap();
-    let output = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success(), "{output}");
-    let peak = output
-        .lines()
-        .find_map(|line| line.split_once("peak ")?.1.parse::<u64>().ok());
-    let mebibytes = peak.unwrap() / 1024;
-    println!("{mebibytes} MiB for the answers to 24 documents");
-    assert!(mebibytes < 256, "{mebibytes} MiB");
-}
-
-#[test]
-#[ignore = "run by `huge_answers_take_bounded_memory` in a process of its own"]
-fn many_documents_with_huge_answers() {
-    // Memory is what is measured: time is no matter, whatever else the machine does.
-    let mut limits = Limits::default();
-    limits.time = Duration::from_secs(10);
-    let resolver = builder().limits(limits).build().unwrap();
-    resolve(&resolver, vec![honest("warm", "vault/redis/user")]);
-    // Each in a batch of its own.
-    let filler = "\n".repeat(600 << 10);
-    let mut documents: Vec<_> = (0..24)
-        .map(|index| Document::new("hostile", format!("#huge-answer h{index}{filler}")))
-        .collect();
-    documents.push(honest("after", "vault/redis/password"));
-    let before = status("VmRSS:");
-    let resolution = resolve(&resolver, documents);
-    println!("peak {}", status("VmHWM:").saturating_sub(before));
-    assert!(
-        names(&resolution).contains(&"after"),
-        "{:?}",
-        resolution.problems.last()
-    );
-}
-
-/// A line of what Linux says of this process, in KiB.
-fn status(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

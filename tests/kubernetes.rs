@@ -297,6 +297,7 @@ const IN_A_POD: &str = "mount -t tmpfs none /run && mkdir -p \"$ACCOUNT\" && \
     printf %s \"$TOKEN\" >\"$ACCOUNT/token\" && cp \"$AUTHORITY\" \"$ACCOUNT/ca.crt\" && exec \"$@\"";
 
 #[test]
+#[expect(clippy::print_stderr, reason = "says why it did not run")]
 fn a_pod_reads_with_its_own_service_account() {
     let Some(server) = server() else { return };
     let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);

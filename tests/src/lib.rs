@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 pub mod components;
+pub mod hostile_guest;
 pub mod kubernetes;
 pub mod library;
 pub mod mutate;
@@ -103,4 +104,13 @@ pub fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 pub fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("not JSON ({error}): {output:?}"))
+}
+
+/// A line of what Linux says of this process, in KiB: `VmRSS:` for instance.
+pub fn status(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("this is Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let text = line.expect("the field is there").trim();
+    let number = text.trim_end_matches(" kB").parse();
+    number.expect("it is a number of KiB")
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyref::secret::Secret;
 use keyref::stores::{BulkRequest, Memory, SecretRequest, SecretStore, StoreError};
@@ -47,6 +47,26 @@ pub fn resolve_with(
     context: &Context,
 ) -> Resolution {
     block_on(resolver.resolve(documents, context))
+}
+
+/// The longest that the caller's thread could do nothing else while some work went on, in a second;
+/// the shortest of three times, since others may use the machine meanwhile.
+pub fn longest_hold<T>(work: impl AsyncFn() -> T) -> Duration {
+    let once = || {
+        block_on(async {
+            let pauses = async {
+                let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+                for _ in 0..100 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                }
+                longest
+            };
+            tokio::join!(work(), pauses).1
+        })
+    };
+    (0..3).map(|_| once()).min().unwrap_or_default()
 }
 
 /// Runs a future to its end.

@@ -54,7 +54,7 @@ type Secrets = BTreeMap<String, Secret>;
 /// Secrets in a file or a folder, read once when the store is made, as in Dapr: what is written to
 /// the file later is not seen.
 ///
-/// A file holds at most 16 MiB.
+/// A file holds at most 16 MiB, and at most 4 MiB of YAML.
 ///
 /// ```
 /// use keyref::stores::LocalFile;

@@ -9,12 +9,21 @@ use super::{LocalFileOptions, Secrets, manifest};
 use crate::secret::SecretValue;
 use crate::stores::StoreError;
 
+/// The most that a file may hold. The parser takes up to seventy times as much memory.
+const MAX_BYTES: usize = 4 << 20;
+
 /// How many brackets may be open, summed up over all bytes: the parser looks at each of them again
 /// and again.
 const MAX_OPEN_BRACKETS: usize = 1 << 28;
 
 /// The secrets of a file: of its manifests, or else of the one tree in it.
 pub(super) fn read(source: &Source, options: &LocalFileOptions) -> Result<Secrets, StoreError> {
+    if source.bytes().len() > MAX_BYTES {
+        let most = MAX_BYTES >> 20;
+        return Err(source
+            .error(format_args!("holds more than {most} MiB of YAML"))
+            .with_hint("split it, or write it as JSON, of which a file can hold more"));
+    }
     refuse_brackets(source)?;
     let mut documents = documents(source)?;
     if documents.iter().any(manifest::is_manifest) {
@@ -207,6 +216,8 @@ mod tests {
     fn files_that_grow_without_bound_are_refused() {
         let nested = format!("a: {}{}", "[".repeat(101), "]".repeat(101));
         assert!(error(&nested).ends_with("` nests more than 100 levels"));
+        let long = format!("a: {}", "x".repeat(4 << 20));
+        assert_eq!(error(&long), "`s.yaml` holds more than 4 MiB of YAML");
         let open = "[".repeat(100_000);
         assert!(error(&open).ends_with("` has too many brackets open for too long"));
         let aliases = format!(
