@@ -4,22 +4,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use keyref_tests::library::manifest;
-use keyref_tests::{Run, folder, json, keyref, workspace};
+use keyref_tests::{Run, folder, json, keyref, stderr, stdout, tutorial, workspace};
 use serde_json::Value;
-
-const STORE: &str = "kubernetes-secrets=local.file:examples/secrets.yaml";
-
-fn tutorial(arguments: &[&str]) -> std::process::Output {
-    Run::new(workspace(), &[arguments, &["--store", STORE]].concat()).output()
-}
-
-fn stdout(output: &std::process::Output) -> &str {
-    std::str::from_utf8(&output.stdout).unwrap()
-}
-
-fn stderr(output: &std::process::Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
-}
 
 #[test]
 fn the_tutorial_resolves_masked() {
@@ -360,47 +346,6 @@ fn a_misspelt_type_is_told_with_the_nearest() {
 }
 
 #[test]
-fn what_no_variable_can_hold_keeps_its_component_out_of_the_environment() {
-    let plain = |name: &str, value: &str| format!("{{name: {name}, value: {value}}}");
-    let nul = manifest("nul", &[&plain("p", "\"a\\0b\"")], "");
-    let twice = manifest("twice", &[&plain("a-b", "x"), &plain("a.b", "y")], "");
-    let good = manifest("good", &[&plain("p", "\"it's\"")], "");
-    let absent = manifest("absent", &["{name: p, secretKeyRef: {name: s}}"], "none");
-    let texts = [
-        ("1.yaml", &nul),
-        ("2.yaml", &twice),
-        ("3.yaml", &good),
-        ("4.yaml", &absent),
-    ];
-    let work = folder(&texts.map(|(name, text)| (name, text.as_bytes())));
-    let arguments = ["resolve", ".", "--reveal", "--format", "env"];
-    let output = Run::new(work.path(), &arguments).output();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(stdout(&output), "GOOD_P='it'\\''s'\n");
-    let errors = stderr(&output);
-    for told in [
-        "has a NUL",
-        "both be the variable `TWICE_A_B`",
-        "no secret store `none`",
-    ] {
-        assert!(errors.contains(told), "{told}: {errors}");
-    }
-}
-
-#[test]
-fn a_header_and_a_document_of_one_name_are_not_mixed_up() {
-    let endpoint = "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata: {name: e}\nspec:\n  \
-        baseUrl: http://x\n  headers: [{name: rootCA, value: a}]\n  clientTLS: {rootCA: {value: b}}\n";
-    let work = folder(&[("e.yaml", endpoint.as_bytes())]);
-    let output = Run::new(work.path(), &["resolve", "e.yaml", "--format", "json"]).output();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let shape: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(shape["components"], serde_json::json!([]));
-    assert_eq!(shape["problems"][0]["class"], "document-schema");
-    assert_eq!(shape["problems"][0]["property"], "rootCA");
-}
-
-#[test]
 fn offline_and_online_checks_end_alike() {
     let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "none");
     let work = folder(&[("c.yaml", component.as_bytes())]);
@@ -414,44 +359,6 @@ fn offline_and_online_checks_end_alike() {
                 "{output:?}"
             );
         }
-    }
-}
-
-#[test]
-fn a_log_for_code_scanning_names_files_by_their_uri() {
-    let work = folder(&[("a b.yaml", b"a: b: c\n")]);
-    let whole = work.path().join("a b.yaml");
-    let whole = whole.to_str().unwrap();
-    let uri = format!("file://{}", whole.replace(' ', "%20"));
-    for (path, expected) in [("a b.yaml", "a%20b.yaml"), (whole, uri.as_str())] {
-        let output = Run::new(work.path(), &["check", path, "--format", "sarif"]).output();
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let log: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(log["version"], "2.1.0");
-        let run = &log["runs"][0];
-        let result = &run["results"][0];
-        assert_eq!(result["ruleId"], "document-syntax");
-        assert_eq!(result["level"], "error");
-        let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
-        assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]));
-        let place = &result["locations"][0]["physicalLocation"];
-        assert_eq!(place["artifactLocation"]["uri"], expected);
-        assert_eq!(place["region"]["startLine"], 1);
-    }
-}
-
-#[test]
-fn yaml_is_the_same_as_json() {
-    for verb in ["resolve", "check", "inspect"] {
-        let shape = |format: &str| {
-            let output = tutorial(&[verb, "examples/tutorial", "--format", format]);
-            assert_eq!(output.status.code(), Some(0), "{output:?}");
-            match format {
-                "json" => serde_json::from_slice::<Value>(&output.stdout).unwrap(),
-                _ => serde_yaml::from_slice(&output.stdout).unwrap(),
-            }
-        };
-        assert_eq!(shape("yaml"), shape("json"), "{verb}");
     }
 }
 
@@ -490,106 +397,6 @@ fn files_folders_and_patterns_are_read_together_and_once_each_in_order() {
         stderr(&output).contains("no file matches `b*.yaml`"),
         "{output:?}"
     );
-}
-
-#[test]
-fn output_for_programs_fits_its_schema() {
-    let runs: [(&str, &[&str]); 7] = [
-        ("resolve", &["resolve", "examples/tutorial"]),
-        ("resolve", &["resolve", "examples/tutorial", "--reveal"]),
-        ("inspect", &["inspect", "examples/tutorial"]),
-        ("check", &["check", "examples/tutorial"]),
-        ("stores", &["stores", "examples/tutorial"]),
-        ("get", &["get", "kubernetes-secrets", "redis-password"]),
-        ("bulk", &["bulk", "kubernetes-secrets"]),
-    ];
-    for (verb, arguments) in runs {
-        let output = json(&tutorial(&[arguments, &["--format", "json"]].concat()));
-        assert_fits(verb, &output);
-    }
-    let broken = folder(&[("c.yaml", b"a: b: c\n---\nkind: Component\n")]);
-    for verb in ["resolve", "inspect", "check"] {
-        let output = Run::new(broken.path(), &[verb, "c.yaml", "--format", "json"]).output();
-        assert_eq!(output.status.code(), Some(1));
-        assert_fits(verb, &json(&output));
-    }
-}
-
-fn assert_fits(verb: &str, output: &Value) {
-    let path = workspace().join(format!("docs/schema/{verb}.json"));
-    let mut schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    close(&mut schema);
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<_> = validator
-        .iter_errors(output)
-        .map(|error| error.to_string())
-        .collect();
-    assert!(errors.is_empty(), "{verb}: {errors:?}\n{output}");
-}
-
-/// Lets a schema refuse what it does not name. As published it does not, because fields may be added;
-/// what is printed today must all stand in it.
-fn close(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            fields.values_mut().for_each(close);
-            if fields.contains_key("properties") && fields.get("type") == Some(&"object".into()) {
-                fields.insert("additionalProperties".to_owned(), false.into());
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(close),
-        _ => {}
-    }
-}
-
-#[test]
-fn names_that_a_terminal_would_obey_are_escaped() {
-    let name = "a\\e[31mb\\u202ec";
-    let item = format!("{{name: \"{name}\", secretKeyRef: {{name: \"{name}\"}}}}");
-    let text = manifest(
-        "c",
-        &[&item, &format!("{{name: p, value: \"{name}\"}}")],
-        "vault",
-    );
-    let text = text.replace("{name: c}", &format!("{{name: \"{name}\"}}"));
-    let work = folder(&[("c.yaml", text.as_bytes()), ("s.json", b"{}")]);
-    for verb in ["inspect", "resolve", "check", "stores"] {
-        let arguments = [
-            verb,
-            "c.yaml",
-            "--store",
-            "vault=local.file:s.json",
-            "--mode",
-            "dapr",
-        ];
-        let output = Run::new(work.path(), &arguments).output();
-        for text in [&output.stdout, &output.stderr] {
-            let text = String::from_utf8_lossy(text);
-            assert!(!text.contains(['\u{1b}', '\u{202e}']), "{verb}: {text}");
-        }
-    }
-}
-
-#[test]
-fn a_binary_value_keeps_only_itself_out_of_bulk() {
-    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: binary}\ndata: {k: //8=}\n---\n\
-                  apiVersion: v1\nkind: Secret\nmetadata: {name: text}\nstringData: {k: v}\n";
-    let work = folder(&[("s.yaml", secret.as_bytes())]);
-    let arguments = [
-        "bulk",
-        "vault",
-        "--store",
-        "vault=local.file:s.yaml",
-        "--format",
-        "json",
-    ];
-    let output = Run::new(work.path(), &arguments).output();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        serde_json::from_slice::<Value>(&output.stdout).unwrap(),
-        serde_json::json!({ "text": { "k": "v" } })
-    );
-    assert!(String::from_utf8_lossy(&output.stderr).contains("binary"));
 }
 
 #[test]

@@ -88,6 +88,22 @@ impl Run {
     }
 }
 
+/// The command on the tutorial, with a file in place of its cluster.
+pub fn tutorial(arguments: &[&str]) -> Output {
+    let store = "kubernetes-secrets=local.file:examples/secrets.yaml";
+    Run::new(workspace(), &[arguments, &["--store", store]].concat()).output()
+}
+
+/// What a command wrote to standard output.
+pub fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("it writes text")
+}
+
+/// What a command wrote to standard error.
+pub fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("it writes text")
+}
+
 /// Writes files into a new folder.
 pub fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");
