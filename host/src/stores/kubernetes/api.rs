@@ -102,7 +102,7 @@ impl Api {
                 _ => return Err(failure.error),
             };
             // What happened tells more than that time ran out while waiting for nothing.
-            if Instant::now() + pause >= until {
+            if pause >= until.saturating_duration_since(Instant::now()) {
                 return Err(failure.error);
             }
             tracing::debug!(class = %failure.error.class, attempt, ?pause, "asking again");
