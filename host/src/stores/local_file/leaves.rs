@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::Secrets;
-use super::source::{Source, shown};
+use super::source::Source;
 use crate::problem::printable;
 use crate::secret::SecretValue;
 use crate::stores::StoreError;
@@ -103,8 +103,8 @@ impl Leaves {
                 .with_hint("rename one of them, or set another `nestedSeparator`"));
         }
         if !dropped.is_empty() {
+            // Not the path, which can be a secret.
             tracing::warn!(
-                path = shown(source.path()),
                 names = list(&dropped),
                 "a multi-valued file holds objects and text: these are neither and are left out"
             );
