@@ -196,6 +196,156 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn a_reader_that_goes_away_does_not_hide_a_failure() {
+    let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "none");
+    let work = folder(&[("c.yaml", component.as_bytes())]);
+    for arguments in [
+        &["resolve", "c.yaml"][..],
+        &["check", "c.yaml", "--format", "sarif"],
+    ] {
+        let mut child = Command::new(keyref())
+            .args(arguments)
+            .current_dir(work.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        // A log for programs is the one place for what is wrong.
+        let told = stderr(&output).contains("no secret store `none`");
+        assert_eq!(told, arguments[0] == "resolve", "{output:?}");
+        assert!(!stderr(&output).contains("pipe"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_scope_for_a_store_that_does_not_exist_is_told_by_every_verb_that_reads() {
+    let config = "spec: {secrets: {scopes: [{storeName: vualt, defaultAccess: deny}]}}";
+    let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "vault");
+    let work = folder(&[
+        ("config.yaml", config.as_bytes()),
+        ("c.yaml", component.as_bytes()),
+        ("s.json", br#"{"s": "v"}"#),
+    ]);
+    let second = format!("spec: {{}}\n---\n{config}\n");
+    std::fs::write(work.path().join("second.yaml"), second).unwrap();
+    for verb in [
+        &["resolve", "c.yaml"][..],
+        &["check", "c.yaml"],
+        &["inspect", "c.yaml"],
+        &["get", "vault", "s"],
+        &["bulk", "vault"],
+    ] {
+        let store = ["--store", "vault=local.file:s.json"];
+        let config = ["--config", "second.yaml"];
+        let output = Run::new(work.path(), &[verb, &store, &config].concat()).output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let warning = "a second document begins here, and only the first is read";
+        assert!(stderr(&output).contains(warning), "{verb:?}: {output:?}");
+        let common = [
+            "--store",
+            "vault=local.file:s.json",
+            "--config",
+            "config.yaml",
+        ];
+        let output = Run::new(work.path(), &[verb, &common].concat()).output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let warning = "this scope is for store `vualt`, which does not exist";
+        assert!(stderr(&output).contains(warning), "{verb:?}: {output:?}");
+        assert!(
+            stderr(&output).contains("did you mean `vault`?"),
+            "{output:?}"
+        );
+    }
+}
+
+#[test]
+fn a_store_given_under_nearly_the_right_name_is_told() {
+    let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "vault");
+    let work = folder(&[
+        ("c.yaml", component.as_bytes()),
+        ("s.json", br#"{"s": "v"}"#),
+    ]);
+    for verb in ["resolve", "check", "inspect"] {
+        let arguments = [verb, "c.yaml", "--store", "vualt=local.file:s.json"];
+        let output = Run::new(work.path(), &arguments).output();
+        let hint = "did you mean `--store vault=…`?";
+        assert!(stderr(&output).contains(hint), "{output:?}");
+    }
+}
+
+#[test]
+fn a_file_that_two_arguments_name_is_read_once() {
+    let work = folder(&[("a/c.yaml", manifest("c", &[], "").as_bytes())]);
+    let arguments = ["check", "a", "a/c.yaml", "./a/*.yaml"];
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(
+        stdout(&output),
+        "1 components, 0 references: all is well\n",
+        "{output:?}"
+    );
+}
+
+#[test]
+fn what_checks_nothing_does_not_say_that_all_is_well() {
+    let work = folder(&[
+        ("empty.yaml", b""),
+        ("c.yaml", manifest("c", &[], "").as_bytes()),
+    ]);
+    let scoped = manifest("d", &[], "") + "scopes: [other]\n";
+    std::fs::write(work.path().join("d.yaml"), scoped).unwrap();
+    for arguments in [
+        &["check", "empty.yaml"][..],
+        &["check", "d.yaml", "--app-id", "App"],
+    ] {
+        let output = Run::new(work.path(), arguments).output();
+        let said = "0 components, 0 references: nothing was there to check\n";
+        assert_eq!(stdout(&output), said, "{output:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_in_a_folder_is_left_out() {
+    let work = folder(&[("c.yaml", manifest("c", &[], "").as_bytes())]);
+    let made = Command::new("mkfifo")
+        .arg(work.path().join("p.yaml"))
+        .status();
+    assert!(made.unwrap().success());
+    let output = Run::new(work.path(), &["check", "."]).output();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        stderr(&output).contains("p.yaml` is not a regular file"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn files_are_not_read_further_than_a_document_may_be() {
+    let work = folder(&[]);
+    let large = std::fs::File::create(work.path().join("large.yaml")).unwrap();
+    large.set_len(1 << 40).unwrap();
+    let output = Run::new(work.path(), &["check", "large.yaml", "--format", "json"]).output();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["problems"][0]["class"],
+        "document-limit",
+        "{output:?}"
+    );
+    for index in 0..9 {
+        let text = format!("# {}\n", "x".repeat(4_100_000));
+        std::fs::write(work.path().join(format!("{index}.yaml")), text).unwrap();
+    }
+    let output = Run::new(work.path(), &["check", "."]).output();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        stderr(&output).contains("more than 32 MiB together"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn policy_is_checked_offline_and_its_slips_are_reported() {
     let work = folder(&[(
         "config.yaml",

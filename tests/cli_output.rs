@@ -182,3 +182,92 @@ fn a_binary_value_keeps_only_itself_out_of_bulk() {
     );
     assert!(String::from_utf8_lossy(&output.stderr).contains("binary"));
 }
+
+#[test]
+fn one_key_comes_in_the_format_that_was_asked_for() {
+    let work = folder(&[("s.json", br#"{"s": "v"}"#)]);
+    let get = |format: &str| {
+        let common = [
+            "get",
+            "vault",
+            "s",
+            "s",
+            "--store",
+            "vault=local.file:s.json",
+        ];
+        Run::new(work.path(), &[&common[..], &["--format", format]].concat()).output()
+    };
+    assert_eq!(stdout(&get("text")), "v");
+    assert_eq!(json(&get("json")), serde_json::json!({ "s": "v" }));
+    assert_eq!(stdout(&get("yaml")), "s: v\n");
+}
+
+#[test]
+fn what_cannot_be_used_is_told_to_programs_as_well() {
+    let work = folder(&[
+        ("c.yaml", manifest("c", &[], "").as_bytes()),
+        (
+            "config.yaml",
+            b"spec: {secrets: {scopes: [{storeName: s, defaultAccess: dney}]}}",
+        ),
+        ("empty.yaml", b"# nothing\n"),
+    ]);
+    for (flags, class) in [
+        (["--config", "config.yaml"], "document-schema"),
+        (["--config", "empty.yaml"], "document-schema"),
+        (
+            ["--store", "vault=local.file:none.json"],
+            "store-misconfigured",
+        ),
+    ] {
+        for verb in ["resolve", "check", "inspect"] {
+            let arguments = [&[verb, "c.yaml", "--format", "json"][..], &flags].concat();
+            let output = Run::new(work.path(), &arguments).output();
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let shape: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_fits(verb, &shape);
+            assert_eq!(shape["problems"][0]["class"], class, "{output:?}");
+        }
+        let arguments = [&["check", "c.yaml", "--format", "sarif"][..], &flags].concat();
+        let output = Run::new(work.path(), &arguments).output();
+        let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(log["runs"][0]["results"][0]["ruleId"], class, "{output:?}");
+    }
+}
+
+#[test]
+fn names_of_files_that_a_terminal_would_obey_are_escaped() {
+    let work = folder(&[
+        ("a\u{1b}[31m\nb.yaml", b"a: b: c\n"),
+        ("\u{1b}[31m.txt", b""),
+    ]);
+    let output = Run::new(work.path(), &["check", "."]).output();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!stderr(&output).contains('\u{1b}'), "{output:?}");
+    assert!(
+        stderr(&output).contains(r"a\u{1b}[31m\nb.yaml:1:5"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_colored_problem_has_the_same_lines_as_a_plain_one() {
+    let work = folder(&[("c.yaml", b"a: b: c\n")]);
+    let lines = |color: &str| {
+        let output = Run::new(work.path(), &["check", "c.yaml", "--color", color]).output();
+        stderr(&output).lines().count()
+    };
+    let output = Run::new(work.path(), &["check", "c.yaml", "--color", "always"]).output();
+    assert!(stderr(&output).contains('\u{1b}'), "{output:?}");
+    assert!(!stderr(&output).contains(":::"), "{output:?}");
+    assert_eq!(lines("always"), lines("never"));
+}
+
+#[test]
+fn lines_are_those_of_yaml() {
+    let text = "a: \"b\u{2028}c\"\r\nd: e: f\n";
+    let work = folder(&[("c.yaml", text.as_bytes())]);
+    let output = Run::new(work.path(), &["check", "c.yaml"]).output();
+    assert!(stderr(&output).contains("c.yaml:3:5"), "{output:?}");
+    assert!(stderr(&output).contains("3 | ***: ***: ***"), "{output:?}");
+}

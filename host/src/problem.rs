@@ -18,7 +18,8 @@ pub struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(document: &Arc<str>, line: u32, column: u32) -> Self {
+    /// A place in the document of this name; line and column from 1, the column in characters.
+    pub fn new(document: &Arc<str>, line: u32, column: u32) -> Self {
         Self {
             document: Arc::clone(document),
             line,
@@ -127,9 +128,17 @@ impl std::error::Error for Problem {}
 /// Text of a document or of a guest for a message: control and bidirectional characters escaped,
 /// and cut after 120 characters.
 pub(crate) fn printable(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut out = escaped(text.chars().take(LONGEST));
-    if text.chars().nth(LONGEST).is_some() {
+    cut(text, 120)
+}
+
+/// The same for a hint, which can list names: cut after 1,000 characters.
+pub(crate) fn printable_hint(text: &str) -> String {
+    cut(text, 1_000)
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    let mut out = escaped(text.chars().take(longest));
+    if text.chars().nth(longest).is_some() {
         out.push('…');
     }
     out

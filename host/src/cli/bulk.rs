@@ -11,8 +11,9 @@ use super::arguments::{BulkArguments, Format, Global};
 use super::{Status, json, output, reading};
 
 pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<Status> {
-    let Ok(reading) = reading::open(global, &arguments.resources).await? else {
-        return Ok(Status::Fault);
+    let reading = match reading::open(global, &arguments.resources).await? {
+        Ok(reading) => reading,
+        Err(status) => return Ok(status),
     };
     let request = BulkRequest::default();
     let work = reading

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use keyref::InspectedComponent;
+use keyref::problem::Problem;
 use serde::Serialize;
 
 use super::arguments::{CheckArguments, CheckFormat, Global};
@@ -16,8 +17,12 @@ struct Checked<'c> {
 }
 
 pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<Status> {
-    let Ok(mut session) = session::open(global, &arguments.documents)? else {
-        return Ok(Status::Fault);
+    let mut session = match session::open(global, &arguments.documents)? {
+        Ok(session) => session,
+        Err(refused) => {
+            print_shapes(0, 0, &refused.problems, arguments.format)?;
+            return Ok(refused.print(global));
+        }
     };
     let documents = std::mem::take(&mut session.documents);
     let (components, stores, references, mut problems) = if arguments.offline {
@@ -50,26 +55,41 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
             resolution.problems,
         )
     };
-    problems.extend(session.resolver.unused_policy(&stores, &references));
+    problems.extend(session.slips(&stores, &references));
+    problems.extend(session.resolver.unused_entries(&stores, &references));
     let references = references.len();
-    let checked = Checked {
-        components,
-        references,
-        problems: json::problems(&problems),
-    };
-    match arguments.format {
-        CheckFormat::Text => {
-            diagnostics::print(&problems, &session.sources, global);
-            if session::status(&problems) == Status::Done {
-                output::data(
-                    format!("{components} components, {references} references: all is well\n")
-                        .as_bytes(),
-                )?;
-            }
+    print_shapes(components, references, &problems, arguments.format)?;
+    if arguments.format == CheckFormat::Text {
+        diagnostics::print(&problems, &session.sources, global);
+        if session::status(&problems) == Status::Done {
+            let verdict = match (components, problems.len()) {
+                (0, _) => "nothing was there to check",
+                (_, 0) => "all is well",
+                (..) => "no errors",
+            };
+            let line = format!("{components} components, {references} references: {verdict}\n");
+            output::data(line.as_bytes())?;
         }
-        CheckFormat::Json => output::json(&checked)?,
-        CheckFormat::Yaml => output::yaml(&checked)?,
-        CheckFormat::Sarif => output::json(&sarif::log(&problems))?,
     }
     Ok(session::status(&problems))
+}
+
+/// Prints for programs; nothing where the format is for people.
+fn print_shapes(
+    components: usize,
+    references: usize,
+    problems: &[Problem],
+    format: CheckFormat,
+) -> Result<()> {
+    let checked = || Checked {
+        components,
+        references,
+        problems: json::problems(problems),
+    };
+    match format {
+        CheckFormat::Text => Ok(()),
+        CheckFormat::Json => output::json(&checked()),
+        CheckFormat::Yaml => output::yaml(&checked()),
+        CheckFormat::Sarif => output::json(&sarif::log(problems)),
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use keyref::Document;
 use keyref::error::SecretError;
-use keyref::problem::{Place, Problem, Severity};
+use keyref::problem::{Place, Problem, Severity, terminal_safe};
 use keyref::stores::StoreError;
 
 use super::arguments::Global;
@@ -27,14 +27,31 @@ impl Source {
     /// A line, by its number from 0.
     fn line(&self, index: usize) -> Option<&[u8]> {
         let lines = self.lines.get_or_init(|| {
-            let bytes = (1..).zip(&self.text);
-            let after_breaks = bytes.filter(|(_, byte)| **byte == b'\n');
-            std::iter::once(0)
-                .chain(after_breaks.map(|(next, _)| next))
-                .collect()
+            let mut lines = vec![0];
+            let mut at = 0;
+            while let Some(rest) = self.text.get(at..).filter(|rest| !rest.is_empty()) {
+                let length = line_break(rest);
+                at += length.max(1);
+                if length > 0 {
+                    lines.push(at);
+                }
+            }
+            lines
         });
         let line = self.text.get(*lines.get(index)?..)?;
-        line.split(|&byte| byte == b'\n').next()
+        let end =
+            (0..line.len()).find(|&end| line.get(end..).is_some_and(|rest| line_break(rest) > 0));
+        line.get(..end.unwrap_or(line.len()))
+    }
+}
+
+/// How many bytes the line break has that stands here: those of YAML 1.1, by which positions count.
+fn line_break(text: &[u8]) -> usize {
+    match text {
+        [b'\r', b'\n', ..] | [0xC2, 0x85, ..] => 2,
+        [b'\r' | b'\n', ..] => 1,
+        [0xE2, 0x80, 0xA8 | 0xA9, ..] => 3,
+        _ => 0,
     }
 }
 
@@ -61,7 +78,7 @@ impl Sources {
         let source = self.0.get(place.document.as_ref())?;
         let line = source.line(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
         let line = String::from_utf8_lossy(line.get(..line.len().min(4 * LONGEST))?);
-        let line = line.trim_end_matches('\r').trim_start_matches('\u{feff}');
+        let line = line.trim_start_matches('\u{feff}');
         (line.chars().count() <= LONGEST).then(|| line.to_owned())
     }
 }
@@ -99,7 +116,14 @@ pub(super) fn print(problems: &[Problem], sources: &Sources, global: &Global) {
 /// The text without the lines that announce another file: there is one place to each problem, and
 /// its column is that of the line as it stands, not as it is shown.
 fn without_gaps(text: &str) -> String {
-    let is_gap = |line: &&str| line.trim() == ":::";
+    let is_gap = |line: &&str| {
+        // Where it is colored, between escapes such as `\u{1b}[1m`.
+        let mut pieces = line.split('\u{1b}');
+        let first = pieces.next().unwrap_or_default();
+        let rest = pieces.map(|piece| piece.split_once('m').map_or(piece, |(_, text)| text));
+        let plain: String = std::iter::once(first).chain(rest).collect();
+        plain.trim() == ":::"
+    };
     text.lines()
         .filter(|line| !is_gap(line))
         .collect::<Vec<_>>()
@@ -112,13 +136,10 @@ pub(super) fn print_secret_error(error: &SecretError, global: &Global) {
     print(&[problem], &Sources::default(), global);
 }
 
-/// Prints why a store of the command line cannot be used.
-pub(super) fn print_store_error(store: &str, error: StoreError, global: &Global) {
-    let message = format!("store `{store}`: {}", error.message);
-    print_secret_error(
-        &SecretError::new(error.class, message).with_hint(error.hint),
-        global,
-    );
+/// Why a store of the command line cannot be used.
+pub(super) fn store_problem(store: &str, error: StoreError) -> Problem {
+    let message = format!("store `{}`: {}", terminal_safe(store), error.message);
+    Problem::new(error.class, None, message, error.hint)
 }
 
 fn group<'p>(problem: &'p Problem, sources: &Sources) -> Group<'p> {
@@ -131,7 +152,7 @@ fn group<'p>(problem: &'p Problem, sources: &Sources) -> Group<'p> {
     let mut group = Group::with_title(title);
     if let Some(place) = &problem.place {
         let (line, column) = (place.line as usize, place.column as usize);
-        let origin = Origin::path(place.document.as_ref())
+        let origin = Origin::path(terminal_safe(&place.document))
             .line(line)
             .char_column(column);
         group = group.element(origin);

@@ -10,12 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use globset::GlobBuilder;
-use keyref::Document;
+use keyref::problem::terminal_safe;
+use keyref::{Document, Limits};
 
 use super::output;
-
-/// A file is read this far; the resolver refuses what is over its own limit, and says so.
-const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads documents in the order given. Files of `except` are left out.
 pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Vec<Document>> {
@@ -23,35 +21,57 @@ pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Res
         .iter()
         .filter_map(|path| path.canonicalize().ok())
         .collect();
-    let mut documents = Vec::new();
+    let limits = Limits::default();
+    let (mut documents, mut total) = (Vec::new(), 0);
+    let mut add = |name: String, text: Vec<u8>| {
+        total += text.len().min(limits.document_bytes);
+        if total > limits.total_bytes {
+            let most = limits.total_bytes >> 20;
+            bail!("the documents hold more than {most} MiB together: give them in several calls");
+        }
+        documents.push(Document::new(name, text));
+        Ok(())
+    };
     let mut stdin_read = false;
+    // A file that two arguments name is read once.
+    let mut known = BTreeSet::new();
     for argument in arguments {
         if argument == "-" {
             if std::mem::replace(&mut stdin_read, true) {
                 bail!("`-` is given twice, and standard input can be read only once");
             }
-            documents.push(Document::new("<stdin>", read_all(io::stdin().lock())?));
+            let text = read_all(io::stdin().lock(), &limits)?;
+            add("<stdin>".to_owned(), text)?;
             continue;
         }
         for path in expand(argument, quiet)? {
-            if path.canonicalize().is_ok_and(|path| except.contains(&path)) {
+            if let Ok(path) = path.canonicalize()
+                && (except.contains(&path) || !known.insert(path))
+            {
                 continue;
             }
             let file = fs::File::open(&path)
-                .with_context(|| format!("failed to open `{}`", path.display()))?;
-            let text =
-                read_all(file).with_context(|| format!("failed to read `{}`", path.display()))?;
-            documents.push(Document::new(path.display().to_string(), text));
+                .with_context(|| format!("failed to open `{}`", shown(&path)))?;
+            let text = read_all(file, &limits)
+                .with_context(|| format!("failed to read `{}`", shown(&path)))?;
+            add(path.display().to_string(), text)?;
         }
     }
     Ok(documents)
 }
 
-/// Reads to the end, or one byte further than the most.
-fn read_all(source: impl io::Read) -> io::Result<Vec<u8>> {
+/// Reads to the end, or one byte further than a document may have: the resolver then refuses it.
+fn read_all(source: impl io::Read, limits: &Limits) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    source.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+    let most = u64::try_from(limits.document_bytes).unwrap_or(u64::MAX);
+    let mut source = source.take(most.saturating_add(1));
+    source.read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// A path for a terminal.
+fn shown(path: &Path) -> String {
+    terminal_safe(&path.to_string_lossy())
 }
 
 /// The files that an argument names.
@@ -65,13 +85,13 @@ fn expand(argument: &str, quiet: bool) -> Result<Vec<PathBuf>> {
     }
     let files = pattern(argument)?;
     if files.is_empty() {
-        bail!("no file matches `{argument}`");
+        bail!("no file matches `{}`", terminal_safe(argument));
     }
     Ok(files)
 }
 
 fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
-    let context = || format!("failed to read folder `{}`", folder.display());
+    let context = || format!("failed to read folder `{}`", shown(folder));
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(context)? {
         let entry = entry.with_context(context)?;
@@ -85,6 +105,9 @@ fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
             Some("is a link to nothing")
         } else if path.is_dir() {
             Some("is a link to a folder")
+        } else if !path.is_file() {
+            // A pipe would keep its reader until somebody writes.
+            Some("is not a regular file")
         } else {
             None
         };
@@ -93,7 +116,7 @@ fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
             Some(_) if quiet => {}
             Some(reason) => output::message(&format!(
                 "warning: `{}` {reason} and is not loaded",
-                path.display()
+                shown(&path)
             )),
         }
     }
@@ -124,7 +147,7 @@ fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
     let glob = GlobBuilder::new(pattern)
         .literal_separator(true)
         .build()
-        .with_context(|| format!("`{pattern}` is not a pattern"))?
+        .with_context(|| format!("`{}` is not a pattern", terminal_safe(pattern)))?
         .compile_matcher();
     let fixed = pattern
         .split(['*', '?', '[', '{'])
@@ -136,6 +159,12 @@ fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
         "" => Path::new("."),
         root => Path::new(root),
     };
+    // Nothing can match in folders below these.
+    let deepest = if pattern.contains("**") {
+        usize::MAX
+    } else {
+        pattern.matches('/').count()
+    };
     let mut files = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -145,8 +174,11 @@ fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
         for entry in entries.flatten() {
             let path = entry.path();
             let named = path.strip_prefix("./").unwrap_or(&path);
+            let depth = named.to_string_lossy().matches('/').count();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
+                if depth < deepest {
+                    folders.push(path);
+                }
             } else if glob.is_match(named) && path.is_file() {
                 files.push(named.to_owned());
             }

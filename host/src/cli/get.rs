@@ -1,5 +1,7 @@
 //! `keyref get`: one secret, which is what was asked for.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use keyref::stores::SecretRequest;
 use zeroize::Zeroizing;
@@ -8,8 +10,9 @@ use super::arguments::{Format, GetArguments, Global};
 use super::{Status, json, output, reading};
 
 pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Status> {
-    let Ok(reading) = reading::open(global, &arguments.resources).await? else {
-        return Ok(Status::Fault);
+    let reading = match reading::open(global, &arguments.resources).await? {
+        Ok(reading) => reading,
+        Err(status) => return Ok(status),
     };
     let (resolver, context) = (&reading.resolver, &reading.context);
     let request = SecretRequest::new(&arguments.secret);
@@ -19,8 +22,22 @@ pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Sta
             Ok(value) => value,
             Err(status) => return Ok(status),
         };
-        // Revealed because it was asked for by name; bytes as they are, without a line break.
-        output::data(value.reveal())?;
+        if arguments.format == Format::Text {
+            // Revealed because it was asked for by name; bytes as they are, without a line break.
+            output::data(value.reveal())?;
+            return Ok(Status::Done);
+        }
+        let Ok(text) = value.reveal_text() else {
+            return Ok(reading::not_text(
+                "the value is not text".to_owned(),
+                global,
+            ));
+        };
+        let shape = BTreeMap::from([(key, text)]);
+        match arguments.format {
+            Format::Yaml => output::yaml(&shape)?,
+            _ => output::json(&shape)?,
+        }
         return Ok(Status::Done);
     }
     let work = resolver.get(&arguments.name, request, context);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use keyref::component::Origin;
-use keyref::problem::terminal_safe as safe;
+use keyref::problem::{Problem, terminal_safe as safe};
 use keyref::{InspectedComponent, InspectedReference};
 
 use super::arguments::{Format, Global, InspectArguments};
@@ -12,27 +12,38 @@ use super::json::{self, Inspected, InspectedShape};
 use super::{Status, diagnostics, output, session};
 
 pub(super) async fn run(global: &Global, arguments: &InspectArguments) -> Result<Status> {
-    let Ok(mut session) = session::open(global, &arguments.documents)? else {
-        return Ok(Status::Fault);
+    let mut session = match session::open(global, &arguments.documents)? {
+        Ok(session) => session,
+        Err(refused) => {
+            print(&[], &refused.problems, arguments.format)?;
+            return Ok(refused.print(global));
+        }
     };
     let documents = std::mem::take(&mut session.documents);
     let inspection = session.resolver.inspect(documents, &session.context).await;
-    let shape = || Inspected {
-        components: inspection
-            .components
-            .iter()
-            .map(InspectedShape::from)
-            .collect(),
-        problems: json::problems(&inspection.problems),
-    };
-    match arguments.format {
-        Format::Text => output::data(text(&inspection.components).as_bytes())?,
-        Format::Json => output::json(&shape())?,
-        Format::Yaml => output::yaml(&shape())?,
-    }
+    let mut problems = inspection.problems;
+    let references = inspection
+        .components
+        .iter()
+        .flat_map(|found| &found.references);
+    let references: Vec<_> = references.map(|found| found.origin.clone()).collect();
+    problems.extend(session.slips(&inspection.stores, &references));
+    print(&inspection.components, &problems, arguments.format)?;
     session::print_stats(global, &inspection.stats);
-    diagnostics::print(&inspection.problems, &session.sources, global);
-    Ok(session::status(&inspection.problems))
+    diagnostics::print(&problems, &session.sources, global);
+    Ok(session::status(&problems))
+}
+
+fn print(components: &[InspectedComponent], problems: &[Problem], format: Format) -> Result<()> {
+    let shape = || Inspected {
+        components: components.iter().map(InspectedShape::from).collect(),
+        problems: json::problems(problems),
+    };
+    match format {
+        Format::Text => Ok(output::data(text(components).as_bytes())?),
+        Format::Json => output::json(&shape()),
+        Format::Yaml => output::yaml(&shape()),
+    }
 }
 
 fn text(components: &[InspectedComponent]) -> String {

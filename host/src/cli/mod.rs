@@ -12,6 +12,7 @@ mod arguments;
 mod bulk;
 mod check;
 mod completions;
+mod configurations;
 mod diagnostics;
 mod documents;
 mod get;
@@ -65,7 +66,6 @@ pub(crate) fn run() -> ExitCode {
     output::start_log(cli.global.verbose, cli.global.quiet);
     match dispatch(cli) {
         Ok(status) => status.into(),
-        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::usage_error(&error);
             ExitCode::from(2)
@@ -78,7 +78,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let status = runtime.block_on(async {
         match verb {
             Verb::Resolve(arguments) => resolve::run(&global, &arguments).await,
             Verb::Check(arguments) => check::run(&global, &arguments).await,
@@ -88,5 +88,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
             Verb::Stores(arguments) => stores::run(&global, &arguments).await,
             Verb::Completions(arguments) => completions::run(&arguments),
         }
-    })
+    });
+    // What a store was given up for, such as looking up a name, is not waited for.
+    runtime.shutdown_background();
+    status
 }

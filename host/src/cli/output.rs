@@ -11,11 +11,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::arguments::Color;
 
-/// Writes data to standard output.
+/// Writes data to standard output. A reader that has gone away has read all that it wanted: what is
+/// wrong is told all the same, and decides how the command ends.
 pub(super) fn data(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Writes a value as JSON, with a line break at its end.
@@ -55,15 +58,6 @@ pub(super) fn is_colored(color: Color) -> bool {
             refused.is_none_or(|value| value.is_empty()) && io::stderr().is_terminal()
         }
     }
-}
-
-/// Whether an error means that the reader of the output is gone.
-pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
 }
 
 /// Logs keyref's own events alone: what libraries log of a connection can hold a token or a body.

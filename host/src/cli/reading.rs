@@ -10,7 +10,7 @@ use keyref::{Context, Resolver, Stats};
 use super::Status;
 use super::arguments::Global;
 use super::diagnostics::{self, Sources};
-use super::session::{self, Refused};
+use super::session;
 
 /// The stores of a command, opened, and what was wrong with their documents.
 pub(super) struct Reading {
@@ -24,16 +24,19 @@ pub(super) struct Reading {
 pub(super) async fn open(
     global: &Global,
     resources: &[String],
-) -> Result<std::result::Result<Reading, Refused>> {
-    let Ok(session) = session::open(global, resources)? else {
-        return Ok(Err(Refused));
+) -> Result<std::result::Result<Reading, Status>> {
+    let mut session = match session::open(global, resources)? {
+        Ok(session) => session,
+        Err(refused) => return Ok(Err(refused.print(global))),
     };
-    let opening = session
-        .resolver
-        .with_stores_of(session.documents, &session.context);
+    let documents = std::mem::take(&mut session.documents);
+    let opening = session.resolver.with_stores_of(documents, &session.context);
     let (resolver, problems) = opening.await;
+    session.resolver = resolver;
+    let slips = session.slips(&session.resolver.stores(), &[]);
+    diagnostics::print(&slips, &session.sources, global);
     Ok(Ok(Reading {
-        resolver,
+        resolver: session.resolver,
         context: session.context,
         problems,
         sources: session.sources,
@@ -70,7 +73,7 @@ pub(super) fn fail(error: &SecretError, global: &Global) -> Status {
 pub(super) fn not_text(message: String, global: &Global) -> Status {
     let error = SecretError::new(keyref::error::Class::ValueNotText, message);
     fail(
-        &error.with_hint("get this key alone, which prints its bytes"),
+        &error.with_hint("get this key alone and as text, which prints its bytes"),
         global,
     )
 }

@@ -16,29 +16,24 @@ pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result
     if arguments.format == ResolveFormat::Env && !arguments.reveal {
         bail!("`--format env` prints values, so it needs `--reveal`");
     }
-    let Ok(mut session) = session::open(global, &arguments.documents)? else {
-        return Ok(Status::Fault);
+    let mut session = match session::open(global, &arguments.documents)? {
+        Ok(session) => session,
+        Err(refused) => {
+            print_shapes(Vec::new(), &refused.problems, arguments.format)?;
+            return Ok(refused.print(global));
+        }
     };
     let documents = std::mem::take(&mut session.documents);
     let work = session.resolver.resolve(documents, &session.context);
     let mut resolution = session::wait(global, "resolving", work).await;
     let mut problems = std::mem::take(&mut resolution.problems);
-    let components = printable(&resolution.components, arguments.reveal, &mut problems);
+    problems.extend(session.slips(&resolution.stores, &resolution.references));
+    let (components, shapes) = printable(&resolution.components, arguments.reveal, &mut problems);
     match arguments.format {
         ResolveFormat::Text => print_text(&components, arguments.reveal)?,
         ResolveFormat::Env => print_env(&components, &mut problems)?,
         ResolveFormat::Json | ResolveFormat::Yaml => {
-            let shapes = components
-                .iter()
-                .filter_map(|component| ResolvedShape::new(component, arguments.reveal).ok());
-            let shape = Resolved {
-                components: shapes.collect(),
-                problems: json::problems(&problems),
-            };
-            match arguments.format {
-                ResolveFormat::Json => output::json(&shape)?,
-                _ => output::yaml(&shape)?,
-            }
+            print_shapes(shapes, &problems, arguments.format)?;
         }
     }
     diagnostics::print(&problems, &session.sources, global);
@@ -46,20 +41,38 @@ pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result
     Ok(session::status(&problems))
 }
 
+/// Prints for programs; nothing where the format is for people.
+fn print_shapes(
+    components: Vec<ResolvedShape<'_>>,
+    problems: &[Problem],
+    format: ResolveFormat,
+) -> Result<()> {
+    let problems = json::problems(problems);
+    let shape = Resolved {
+        components,
+        problems,
+    };
+    match format {
+        ResolveFormat::Json => output::json(&shape),
+        ResolveFormat::Yaml => output::yaml(&shape),
+        ResolveFormat::Text | ResolveFormat::Env => Ok(()),
+    }
+}
+
 /// The components that can be printed; a value that is not text keeps its component out.
 fn printable<'r>(
     components: &'r [ResolvedComponent],
     reveal: bool,
     problems: &mut Vec<Problem>,
-) -> Vec<&'r ResolvedComponent> {
+) -> (Vec<&'r ResolvedComponent>, Vec<ResolvedShape<'r>>) {
     let mut printable = Vec::with_capacity(components.len());
     for component in components {
         match ResolvedShape::new(component, reveal) {
-            Ok(_) => printable.push(component),
+            Ok(shape) => printable.push((component, shape)),
             Err(problem) => problems.push(*problem),
         }
     }
-    printable
+    printable.into_iter().unzip()
 }
 
 fn print_text(components: &[&ResolvedComponent], reveal: bool) -> Result<()> {

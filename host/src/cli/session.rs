@@ -1,21 +1,22 @@
 //! What every verb works with: the documents, the resolver and the context.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use keyref::component::Component;
+use keyref::component::{Component, Origin};
 use keyref::env::{self, Environment};
 use keyref::error::Class;
-use keyref::problem::{Problem, terminal_safe};
+use keyref::problem::{Problem, Severity, terminal_safe};
 use keyref::stores::{self, BUILTIN_KUBERNETES, Grants, SecretStore, StoreConfig};
 use keyref::{BuildError, Context, Document, Mode, Resolver, suggest};
 
 use super::arguments::{Global, ModeArgument};
 use super::diagnostics::Sources;
-use super::{Status, diagnostics, documents, output};
+use super::{Status, configurations, diagnostics, documents, output};
 
 /// Work that lasts longer than this shows that it goes on.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -26,10 +27,57 @@ pub(super) struct Session {
     pub(super) context: Context,
     pub(super) documents: Vec<Document>,
     pub(super) sources: Sources,
+    /// The names of the stores that `--store` gives.
+    given: Vec<String>,
+    /// What is probably a slip in the files of `--config`.
+    config_slips: Vec<Problem>,
 }
 
-/// Why there is no session, said already.
-pub(super) struct Refused;
+/// Why there is no session: what `--store` or `--config` gives cannot be used.
+pub(super) struct Refused {
+    pub(super) problems: Vec<Problem>,
+    sources: Sources,
+}
+
+impl Refused {
+    /// Prints why, and says how the command ends.
+    pub(super) fn print(&self, global: &Global) -> Status {
+        diagnostics::print(&self.problems, &self.sources, global);
+        status(&self.problems)
+    }
+}
+
+impl Session {
+    /// What is probably a slip: scopes of the policy for stores that do not exist, and stores that
+    /// `--store` gives under nearly the name that references use.
+    pub(super) fn slips(&self, stores: &[String], references: &[Origin]) -> Vec<Problem> {
+        let named: BTreeSet<&str> = references
+            .iter()
+            .filter_map(|reference| match reference {
+                Origin::Secret { store, .. } => Some(store.as_str()),
+                _ => None,
+            })
+            .collect();
+        let unused = self
+            .given
+            .iter()
+            .filter(|name| !named.contains(name.as_str()));
+        let misspelt = unused.filter_map(|name| {
+            let known = named.iter().copied();
+            let others = known.filter(|other| !self.given.iter().any(|given| given == other));
+            let meant = suggest::nearest(name, others)?;
+            let message = format!("no reference names the store `{}`", terminal_safe(name));
+            let hint = format!("did you mean `--store {}=…`?", terminal_safe(meant));
+            let mut problem = Problem::new(Class::StoreUnknown, None, message, hint);
+            problem.severity = Severity::Warning;
+            Some(problem)
+        });
+        let mut problems = self.config_slips.clone();
+        problems.extend(self.resolver.unknown_scopes(stores));
+        problems.extend(misspelt);
+        problems
+    }
+}
 
 /// Reads documents and puts the resolver together. The documents are the operator's own, so they
 /// may declare stores; a program to run they may not name.
@@ -44,12 +92,7 @@ pub(super) fn open(
         .iter()
         .map(|store| store_config(store, global, &context, &environment))
         .collect::<Result<_>>()?;
-    let arguments_of = global.store.iter();
-    let named: Vec<PathBuf> = arguments_of
-        .filter_map(|store| store.split_once('=')?.1.split_once(':'))
-        .map(|(_, argument)| PathBuf::from(argument))
-        .collect();
-    let documents = documents::read(arguments, &named, global.quiet)?;
+    let documents = documents::read(arguments, &files_of_stores(global), global.quiet)?;
     let mut builder = Resolver::builder()
         .mode(mode(global))
         .environment(environment.clone())
@@ -59,8 +102,10 @@ pub(super) fn open(
         match stores::open(config) {
             Ok(store) => builder = builder.shared_store(&config.name, store),
             Err(error) => {
-                diagnostics::print_store_error(&config.name, error, global);
-                return Ok(Err(Refused));
+                return Ok(Err(Refused {
+                    problems: vec![diagnostics::store_problem(&config.name, error)],
+                    sources: Sources::default(),
+                }));
             }
         }
     }
@@ -73,8 +118,10 @@ pub(super) fn open(
         }
     }
     let mut sources = Sources::of(&documents);
-    for document in configurations(global)? {
+    let mut slips = Vec::new();
+    for document in configurations::read(&global.config)? {
         sources.add(&document);
+        slips.extend(configurations::slip(&document));
         builder = builder.configuration(document);
     }
     #[cfg(feature = "guest")]
@@ -89,23 +136,23 @@ pub(super) fn open(
             context,
             documents,
             sources,
+            given: exchanged.into_iter().map(|config| config.name).collect(),
+            config_slips: slips,
         })),
-        Err(BuildError::Configuration(problems)) => {
-            diagnostics::print(&problems, &sources, global);
-            Ok(Err(Refused))
-        }
+        Err(BuildError::Configuration(problems)) => Ok(Err(Refused { problems, sources })),
         Err(error) => Err(error.into()),
     }
 }
 
-fn configurations(global: &Global) -> Result<Vec<Document>> {
-    let paths = global.config.iter();
-    let read = |path: &PathBuf| {
-        let text = std::fs::read(path);
-        let text = text.with_context(|| format!("failed to read `{}`", path.display()))?;
-        Ok(Document::new(path.display().to_string(), text))
-    };
-    paths.map(read).collect()
+/// The files that `--store` names, which are no documents.
+fn files_of_stores(global: &Global) -> Vec<PathBuf> {
+    let arguments = global
+        .store
+        .iter()
+        .filter_map(|store| store.split_once('=')?.1.split_once(':'));
+    arguments
+        .map(|(_, argument)| PathBuf::from(argument))
+        .collect()
 }
 
 /// The store that Dapr has in Kubernetes without a component.

@@ -33,8 +33,9 @@ struct KindShape {
 }
 
 pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<Status> {
-    let Ok(mut session) = session::open(global, &arguments.documents)? else {
-        return Ok(Status::Fault);
+    let mut session = match session::open(global, &arguments.documents)? {
+        Ok(session) => session,
+        Err(refused) => return Ok(refused.print(global)),
     };
     let given = session.resolver.stores();
     let documents = std::mem::take(&mut session.documents);
