@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::advice;
 use crate::component::Component;
 use crate::error::Class;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
@@ -12,7 +13,7 @@ use crate::guest::{
     Answers, Budget, Guest, GuestError, Held, Instance, Kept, Part, Placed, requested,
 };
 use crate::placement::{Placement, left_out};
-use crate::problem::{Place, Problem, Severity, printable};
+use crate::problem::{Place, Problem, Severity, printable, printable_hint};
 use crate::request::Request;
 use crate::resolver::AnswerMap;
 
@@ -167,17 +168,6 @@ impl Batch {
                 vec![Ok(Self::refused(&texts, error))]
             }
             Err((texts, _)) => texts.each().map(alone).collect(),
-        }
-    }
-
-    /// Parses documents together; where the guest fails, all of them are refused.
-    pub(crate) fn parse_or_refuse(guest: &Guest, texts: Texts, budget: &Budget) -> Self {
-        match Self::parse(guest, texts, budget) {
-            Ok(mut batch) => {
-                batch.release();
-                batch
-            }
-            Err((texts, error)) => Self::refused(&texts, error),
         }
     }
 
@@ -399,6 +389,7 @@ fn problem_of(problem: &wit::Problem, names: &[Arc<str>]) -> Option<Problem> {
     };
     let place = Place::new(name, problem.position.line, problem.position.column);
     // Guest-controlled text.
-    let (message, hint) = (printable(&problem.message), printable(&problem.hint));
+    let (message, hint) = (printable(&problem.message), printable_hint(&problem.hint));
+    let hint = advice::or_of_document(hint, class, &message);
     Some(Problem::new(class, Some(place), message, hint).with_severity(severity))
 }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::thread;
 
-use crate::batch::{Batch, Texts};
+use crate::batch::{self, Batch, Texts};
 use crate::context::Context;
 use crate::document::Document;
 use crate::env::Environment;
 use crate::error::Class;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
-use crate::guest::{Budget, Guest};
+use crate::guest::{Budget, Guest, GuestError};
 use crate::limits::Limits;
 use crate::policy::{DefaultAccess, Entry, Policy, SecretsScope};
-use crate::problem::{Place, Problem, Severity, printable};
+use crate::problem::{Place, Problem, Severity};
 use crate::resolver::Mode;
 
 /// Reads configurations; nothing where none has scopes.
@@ -60,14 +60,8 @@ fn scopes_of(
     };
     let mut texts = Texts::default();
     texts.push(Arc::clone(&name), document);
-    let _last = guest.last_instance();
-    let budget = Budget::new(limits, &Context::new());
-    // Not on this thread: a runtime may have it, and a guest of another's may block.
-    let parsed = thread::scope(|scope| {
-        let parse = || Batch::parse_or_refuse(guest, texts, &budget);
-        scope.spawn(parse).join()
-    });
-    let batch = parsed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let batch = parse(guest, texts, limits)
+        .map_err(|error| vec![batch::failed(Place::new(&name, 1, 1), error)])?;
     let mut problems = batch.problems;
     if mode == Mode::Strict {
         // A field that is misspelt would leave a store open.
@@ -78,6 +72,13 @@ fn scopes_of(
     problems.retain(|problem| problem.severity == Severity::Error);
     if !problems.is_empty() {
         return Err(problems);
+    }
+    if mode == Mode::Strict && batch.configurations.is_empty() {
+        let message =
+            "the file holds no Configuration, so it would leave all stores open".to_owned();
+        let hint = "write `spec: {secrets: {scopes: []}}` where that is meant";
+        let place = Place::new(&name, 1, 1);
+        return Err(vec![problem(Class::DocumentSchema, place, message, hint)]);
     }
     let Some(scopes) = batch
         .configurations
@@ -90,6 +91,24 @@ fn scopes_of(
         .into_iter()
         .try_fold(Policy::open(), |policy, scope| add(policy, scope, &name))
         .map(Some)
+}
+
+/// Parses a configuration, not on this thread: a runtime may have it, and a guest of another's may
+/// block.
+fn parse(guest: &Guest, texts: Texts, limits: &Limits) -> Result<Batch, GuestError> {
+    let _last = guest.last_instance();
+    let budget = Budget::new(limits, &Context::new());
+    let parsed = thread::scope(|scope| {
+        let parse = || Batch::parse(guest, texts, &budget);
+        let thread = thread::Builder::new().spawn_scoped(scope, parse);
+        thread.map(thread::ScopedJoinHandle::join)
+    });
+    match parsed {
+        Ok(Ok(Ok(batch))) => Ok(batch),
+        Ok(Ok(Err((_, error)))) => Err(error),
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(_) => Err(GuestError::Limit("threads")),
+    }
 }
 
 fn add(policy: Policy, scope: wit::SecretsScope, name: &Arc<str>) -> Result<Policy, Vec<Problem>> {
@@ -155,7 +174,8 @@ fn expand(
             None if mode == Mode::Dapr => {}
             None => {
                 let place = place_of(name, &text, text.len() - after.len() - variable.len());
-                let message = format!("environment variable `{}` is not set", printable(variable));
+                // Its name is not shown: where a password was pasted, it is a piece of that.
+                let message = "the environment variable that is named here is not set".to_owned();
                 let hint = "set it; a `$` itself cannot be written in this file";
                 problems.push(problem(Class::DocumentSchema, place, message, hint));
             }
@@ -238,6 +258,21 @@ mod tests {
             Ok("x-y.x")
         );
         assert_eq!(expanded("a $ b", Mode::Strict).as_deref(), Ok("a $ b"));
+    }
+
+    #[test]
+    fn the_name_of_an_unset_variable_is_not_shown() {
+        let texts = [
+            "a: pre${oops\n  password: hunter2\nb: }",
+            "http://u:pa$hunter2@h",
+        ];
+        for text in texts {
+            let name = Arc::from("c.yaml");
+            let text = text.as_bytes().to_vec();
+            let problems = expand(&name, text, &Environment::of([("A", "x")]), Mode::Strict);
+            let problems = problems.unwrap_err();
+            assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
+        }
     }
 
     #[test]

@@ -2,22 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
-use crate::batch::Batch;
+use crate::advice;
+use crate::aside;
+use crate::batch::{self, Batch};
 use crate::component::{Component, Property, ResolvedComponent, Value};
 use crate::context::Context;
-use crate::error::Class;
+use crate::error::{Class, SecretError};
 use crate::finish::{self, Finished};
+use crate::guest::GuestError;
 use crate::load::Loaded;
 use crate::order::{self, Circular, End, Node, Order};
+use crate::placement::Placement;
 use crate::problem::{Place, Problem, Severity, printable};
 use crate::request::Request;
 use crate::resolver::{AnswerMap, Inner, Mode, Resolver, fetch_all};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretValue};
 use crate::secrets::Secrets;
 use crate::stores::{
     self, BulkRequest, Discreet, Grants, Registration, SecretRequest, SecretStore, StoreConfig,
@@ -43,6 +49,7 @@ pub(crate) async fn open(
         context,
         run,
         answers: AnswerMap::new(),
+        spent: Duration::ZERO,
     };
     for place in ready {
         opening.open(loaded, place).await;
@@ -117,6 +124,8 @@ struct Opening<'o> {
     context: &'o Context,
     run: &'o Run,
     answers: AnswerMap,
+    /// How long the guest has placed answers.
+    spent: Duration,
 }
 
 impl Opening<'_> {
@@ -138,12 +147,15 @@ impl Opening<'_> {
             );
             return;
         };
-        let config = self.config(&component, &resolved.properties);
         let from_secrets = resolved
             .properties
             .iter()
             .any(|property| matches!(property.value, Value::Secret(_)));
-        let opened = match stores::open(&config) {
+        let opened = match self.config(&component, &resolved.properties) {
+            Ok(config) => open_aside(config).await,
+            Err(error) => Err(error),
+        };
+        let opened = match opened {
             Ok(store) if from_secrets => Ok(Arc::new(Discreet(store)) as Arc<dyn SecretStore>),
             Err(error) if from_secrets => Err(Discreet::hide(&error)),
             opened => opened,
@@ -172,7 +184,7 @@ impl Opening<'_> {
             context,
             ..
         } = *self;
-        let batch = loaded.batches.get_mut(batch_index)?;
+        let batch = loaded.batches.get(batch_index)?;
         let component = batch.component(index)?.clone();
         let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
         let values = if wanted.is_empty() {
@@ -180,17 +192,25 @@ impl Opening<'_> {
         } else {
             let fetching = fetch_all(wanted, secrets, context, self.run, inner.limits.fetches);
             let answers = fetching.await;
-            let placing = Placing {
-                indices: vec![index],
-                answers: batch.answers_for(&component, &answers, inner.limits.handles),
-                batch: std::mem::replace(batch, Batch::empty()),
-                more: true,
+            let placement = self
+                .place(loaded, batch_index, index, &component, &answers)
+                .await;
+            let requests = &loaded.batches.get(batch_index)?.requests;
+            let values = match placement {
+                Ok(mut placement) => {
+                    placement.values(index, &component, requests, &answers, secrets)
+                }
+                Err(error) => {
+                    let problem = batch::failed(component.position, error);
+                    loaded.problems.push(problem);
+                    return None;
+                }
             };
-            let placed = schedule::place(&inner.guest, vec![placing], &loaded.budget).await;
-            let (placed, mut placement) = placed.into_iter().next()?;
-            let values = placement.values(index, &component, &placed.requests, &answers, secrets);
-            *loaded.batches.get_mut(batch_index)? = placed;
-            self.answers.extend(answers);
+            // A store that is not there yet may be there soon, and has cost nothing.
+            let lasting = |answer: &Result<SecretValue, SecretError>| !matches!(answer, Err(error) if error.without_store);
+            let answers = answers.into_iter();
+            self.answers
+                .extend(answers.filter(|(_, answer)| lasting(answer)));
             values
         };
         let (mode, environment) = (inner.mode, secrets.environment());
@@ -202,7 +222,63 @@ impl Opening<'_> {
         }
     }
 
-    fn config(&self, component: &Component, properties: &[Property]) -> StoreConfig {
+    /// Lets the guest place the answers of one component. Where others have the memory, they give it
+    /// up and are parsed again later.
+    async fn place(
+        &mut self,
+        loaded: &mut Loaded,
+        batch_index: usize,
+        index: u32,
+        component: &Component,
+        answers: &AnswerMap,
+    ) -> Result<Placement, GuestError> {
+        let (guest, limits) = (&self.inner.guest, &self.inner.limits);
+        for is_last in [false, true] {
+            // Where its instance was not kept, the whole batch is parsed again for each store.
+            if self.spent > limits.time * 2 {
+                return Err(GuestError::Limit("time"));
+            }
+            let Some(batch) = loaded.batches.get_mut(batch_index) else {
+                break;
+            };
+            let placing = Placing {
+                indices: vec![index],
+                answers: batch.answers_for(component, answers, limits.handles),
+                batch: std::mem::replace(batch, Batch::empty()),
+                more: true,
+            };
+            let begin = Instant::now();
+            let placed = schedule::place(guest, vec![placing], &loaded.budget).await;
+            self.spent += begin.elapsed();
+            let Some((placed, placement)) = placed.into_iter().next() else {
+                break;
+            };
+            *batch = placed;
+            match placement.failure(index) {
+                None => return Ok(placement),
+                Some(error) if is_last || !error.is_crowded() => return Err(error),
+                Some(_) => loaded.batches.iter_mut().for_each(Batch::release),
+            }
+        }
+        Err(GuestError::Failed)
+    }
+
+    fn config(
+        &self,
+        component: &Component,
+        properties: &[Property],
+    ) -> Result<StoreConfig, StoreError> {
+        let mut names = BTreeSet::new();
+        let repeated = properties
+            .iter()
+            .map(|property| property.name.to_lowercase())
+            .find(|name| !names.insert(name.clone()));
+        if let Some(name) = repeated {
+            let name = printable(&name);
+            let message = format!("key {name} is duplicate in the metadata");
+            return Err(StoreError::misconfigured(message)
+                .with_hint("names of settings are the same in any case: remove one of the two"));
+        }
         let mut config = StoreConfig::new(&component.name, &component.component_type)
             .with_environment(self.secrets.environment().clone());
         config.version.clone_from(&component.version);
@@ -215,7 +291,18 @@ impl Opening<'_> {
                 Value::Secret(value) => config.with_property(&property.name, value.clone()),
             };
         }
-        config
+        Ok(config)
+    }
+}
+
+/// Opens a store, which may read files.
+async fn open_aside(config: StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError> {
+    match aside::begin(move || stores::open(&config)) {
+        Some(opening) => aside::end(opening).await,
+        None => Err(StoreError::new(
+            Class::Internal,
+            "there can be no more threads",
+        )),
     }
 }
 
@@ -257,7 +344,8 @@ fn refuse(
 fn problem(component: &Component, place: &Place, error: StoreError, severity: Severity) -> Problem {
     let name = printable(&component.name);
     let message = format!("secret store `{name}`: {}", error.message);
-    Problem::new(error.class, Some(place.clone()), message, error.hint)
+    let hint = advice::or_of_store(error.hint, error.class);
+    Problem::new(error.class, Some(place.clone()), message, hint)
         .about(&component.name, "")
         .with_severity(severity)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use crate::component::{Component, Item, Origin, Property, ResolvedComponent, Value};
+use crate::component::{Component, Item, Kind, Origin, Property, ResolvedComponent, Value};
 use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
@@ -27,7 +27,7 @@ pub(crate) enum Finished {
     Resolved(Box<ResolvedComponent>),
     /// Something is missing; the problems say what.
     Failed,
-    /// Its store is not there: Dapr waits for it, for ever.
+    /// Its store is not there: Dapr waits for it, for ever. Endpoints it takes without the secret.
     Parked,
 }
 
@@ -43,7 +43,10 @@ pub(crate) fn finish(
     let templates = Templates::of(context, environment);
     let mut properties: Vec<Property> = Vec::with_capacity(component.items.len());
     let mut by_name = BTreeMap::new();
-    let mut failed = false;
+    let slips = slips(&component, mode);
+    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    let mut failed = slips.iter().any(is_error);
+    problems.extend(slips);
     let mut waiting = false;
     for (index, item) in component.items.iter().enumerate() {
         // Once its store is missing, Dapr leaves all further items as they are.
@@ -53,10 +56,12 @@ pub(crate) fn finish(
             answers.remove(&index)
         };
         let outcome = match (answer, mode) {
-            (None, _) => Ok((Value::Plain(item.value.clone().unwrap_or_default()), None)),
+            (None, _) => Ok(literal(item)),
             (Some((origin, answer)), Mode::Strict) => {
                 answer.map(|value| (Value::Secret(value), Some(origin)))
             }
+            // Nothing that Dapr has: what a defect left out must not become a literal.
+            (Some((_, Err(error))), Mode::Dapr) if error.class == Class::Internal => Err(error),
             (Some((origin, answer)), Mode::Dapr) => {
                 let unready = matches!(&answer, Err(error) if is_unready(error, &origin));
                 waiting |= unready;
@@ -66,17 +71,14 @@ pub(crate) fn finish(
                 Ok(value)
             }
         };
-        let applied = outcome
-            .and_then(|(value, origin)| Ok((templates.apply(value, mode, &item.name)?, origin)));
+        // Dapr has templates in the metadata of components alone.
+        let applied = outcome.and_then(|(value, origin)| match component.kind {
+            Kind::Component => Ok((templates.apply(value, mode, &item.name)?, origin)),
+            Kind::HttpEndpoint => Ok((value, origin)),
+        });
         match applied {
             Ok((value, origin)) => {
-                let property = Property {
-                    name: item.name.clone(),
-                    place: item.place,
-                    value,
-                    origin,
-                    position: item.position.clone(),
-                };
+                let property = property(item, value, origin);
                 // The last of one name counts.
                 let known = by_name.entry((item.place, item.name.as_str()));
                 let place = *known.or_insert(properties.len());
@@ -93,13 +95,55 @@ pub(crate) fn finish(
     }
     if failed {
         Finished::Failed
-    } else if waiting && !component.secret_store.is_empty() {
+    } else if waiting && !component.secret_store.is_empty() && component.kind == Kind::Component {
         Finished::Parked
     } else {
         Finished::Resolved(Box::new(ResolvedComponent {
             component,
             properties,
         }))
+    }
+}
+
+/// Items that Dapr takes for empty without a word: an error where a reference stands that names
+/// nothing, and a warning where nothing stands at all. What Go writes for no reference, both names
+/// empty, is none.
+pub(crate) fn slips(component: &Component, mode: Mode) -> Vec<Problem> {
+    let is_empty =
+        |item: &&Item| mode == Mode::Strict && item.request.is_none() && item.value.is_none();
+    let misses_its_name = |item: &&Item| {
+        let reference = item.secret_key_ref.as_ref();
+        mode == Mode::Strict
+            && item.env_ref.is_empty()
+            && reference
+                .is_some_and(|reference| reference.name.is_empty() && !reference.key.is_empty())
+    };
+    let slip = |item: &Item| {
+        if misses_its_name(&item) || item.secret_key_ref.is_some() {
+            let error = SecretError::new(Class::DocumentSchema, "the reference names no secret")
+                .with_hint("add `name: SECRET` under `secretKeyRef`");
+            problem(component, item, error, Severity::Error)
+        } else {
+            let message = "the item has no `value`, `secretKeyRef` or `envRef`, so it is empty";
+            let error = SecretError::new(Class::DocumentSchema, message)
+                .with_hint("write `value: \"\"` where that is meant");
+            problem(component, item, error, Severity::Warning)
+        }
+    };
+    let items = component.items.iter();
+    items
+        .filter(|item| is_empty(item) || misses_its_name(item))
+        .map(slip)
+        .collect()
+}
+
+fn property(item: &Item, value: Value, origin: Option<Origin>) -> Property {
+    Property {
+        name: item.name.clone(),
+        place: item.place,
+        value,
+        origin,
+        position: item.position.clone(),
     }
 }
 
@@ -114,12 +158,16 @@ fn lenient(
     origin: Origin,
     answer: Result<SecretValue, SecretError>,
 ) -> ((Value, Option<Origin>), Option<SecretError>) {
-    let literal = || (Value::Plain(item.value.clone().unwrap_or_default()), None);
     match (answer, &origin) {
-        (Ok(value), Origin::Secret { .. }) if value.is_empty() => (literal(), None),
+        (Ok(value), Origin::Secret { .. }) if value.is_empty() => (literal(item), None),
         (Ok(value), _) => ((Value::Secret(unquote(&value)), Some(origin)), None),
-        (Err(error), _) => (literal(), Some(error)),
+        (Err(error), _) => (literal(item), Some(error)),
     }
+}
+
+/// What the document says itself.
+fn literal(item: &Item) -> (Value, Option<Origin>) {
+    (Value::Plain(item.value.clone().unwrap_or_default()), None)
 }
 
 /// A failure to get the value of an item, where it stands.

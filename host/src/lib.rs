@@ -52,6 +52,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod advice;
+mod aside;
 mod batch;
 mod builder;
 pub mod component;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::Class;
-use crate::problem::{Place, Problem, Severity};
+use crate::problem::{Place, Problem, Severity, printable};
+use crate::run::Run;
 use crate::suggest;
 
 /// What a scope says of secrets that none of its lists name.
@@ -208,37 +209,43 @@ impl Policy {
         self.scopes.values().map(|indexed| &indexed.scope)
     }
 
-    /// Scopes of stores that do not exist, and entries that no reference names: such a scope leaves
-    /// its store open, and such an entry is a slip or no longer needed.
-    pub fn unused(
+    /// Scopes of stores that do not exist: each leaves open the store that was meant.
+    pub(crate) fn unknown_scopes(&self, stores: &BTreeSet<String>, run: &Run) -> Vec<Problem> {
+        let unknown = self
+            .scopes()
+            .filter(|scope| !stores.contains(&scope.store))
+            .map(|scope| {
+                let store = printable(&scope.store);
+                let message = format!("this scope is for store `{store}`, which does not exist");
+                let known = stores.iter().map(String::as_str);
+                let spend = |cost| run.spend(cost);
+                let hint = suggest::among_within("stores", &scope.store, known, spend);
+                warning(scope.place.as_ref(), message, hint)
+            });
+        unknown.collect()
+    }
+
+    /// Entries for stores that exist which no reference names: a slip, or no longer needed.
+    pub(crate) fn unused_entries(
         &self,
         stores: &BTreeSet<String>,
-        used: &BTreeSet<(String, String)>,
+        used: &BTreeMap<&str, BTreeSet<&str>>,
+        run: &Run,
     ) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for scope in self.scopes() {
-            if !stores.contains(&scope.store) {
-                let message = format!(
-                    "this scope is for store `{}`, which does not exist",
-                    scope.store
-                );
-                let known = stores.iter().map(String::as_str);
-                let hint = suggest::among("stores", &scope.store, known);
-                problems.push(warning(scope.place.as_ref(), message, hint));
-                continue;
-            }
-            let names = used.iter().filter(|(store, _)| *store == scope.store);
-            let names: BTreeSet<_> = names.map(|(_, secret)| secret.as_str()).collect();
+        let none = BTreeSet::new();
+        for scope in self.scopes().filter(|scope| stores.contains(&scope.store)) {
+            let names = used.get(scope.store.as_str()).unwrap_or(&none);
             for entry in scope.allowed.iter().chain(&scope.denied) {
                 if names.contains(entry.secret.as_str()) {
                     continue;
                 }
-                let message = format!(
-                    "no reference names secret `{}` of store `{}`",
-                    entry.secret, scope.store
-                );
-                let hint = suggest::nearest(&entry.secret, names.iter().copied())
-                    .map(|nearest| format!("did you mean `{nearest}`?"))
+                let (secret, store) = (printable(&entry.secret), printable(&scope.store));
+                let message = format!("no reference names secret `{secret}` of store `{store}`");
+                let known = names.iter().copied();
+                let nearest = suggest::nearest_within(&entry.secret, known, |cost| run.spend(cost));
+                let hint = nearest
+                    .map(|nearest| format!("did you mean `{}`?", printable(nearest)))
                     .unwrap_or_default();
                 problems.push(warning(entry.place.as_ref(), message, hint));
             }

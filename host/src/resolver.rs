@@ -119,7 +119,6 @@ impl Resolver {
             Some(_) => inner.secrets.fork(),
             None => inner.secrets.clone(),
         };
-        let before = secrets.calls();
         let mut answers = match &inner.document_stores {
             Some(grants) => {
                 document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await
@@ -142,7 +141,7 @@ impl Resolver {
         let problems = loaded.take_problems();
         let stats = Stats {
             components: loaded_components,
-            backend_calls: secrets.calls() - before,
+            backend_calls: run.calls(),
             cache_hits: run.hits(),
             parse: loaded.parse,
             fetch,
@@ -163,7 +162,7 @@ impl Resolver {
             components,
             problems,
             references,
-            stores: secrets.names().into_iter().collect(),
+            stores: secrets.declared(),
             stats,
         }
     }
@@ -180,7 +179,7 @@ impl Resolver {
             }
             None => self.inner.secrets.clone(),
         };
-        let problems = loaded.take_problems();
+        let mut problems = loaded.take_problems();
         let mut components = Vec::new();
         for (batch, selected) in loaded.batches.into_iter().zip(loaded.selected) {
             let requests = batch.requests;
@@ -188,6 +187,7 @@ impl Resolver {
                 if selected.binary_search(&index).is_err() {
                     continue;
                 }
+                problems.extend(finish::slips(&component, self.inner.mode));
                 let references = component
                     .items
                     .iter()
@@ -216,7 +216,7 @@ impl Resolver {
         Inspection {
             components,
             problems,
-            stores: secrets.names().into_iter().collect(),
+            stores: secrets.declared(),
             stats,
         }
     }
@@ -295,8 +295,7 @@ impl Resolver {
         )
     }
 
-    /// How often its stores were asked, by calls that have no [`Stats`] of their own as well. What
-    /// stores of documents were asked counts with the call that opened them.
+    /// How often stores were asked, those of documents as well, by all calls together.
     pub fn backend_calls(&self) -> u64 {
         self.inner.secrets.calls()
     }
@@ -311,17 +310,25 @@ impl Resolver {
         self.inner.secrets.policy()
     }
 
-    /// Scopes of the policy whose store is not among these, and entries that none of these references
-    /// uses: slips that leave a store open.
-    pub fn unused_policy(&self, stores: &[String], references: &[Origin]) -> Vec<Problem> {
+    /// Scopes of the policy whose store is not among these, as warnings: each leaves open the store
+    /// that was meant.
+    pub fn unknown_scopes(&self, stores: &[String]) -> Vec<Problem> {
         let stores = stores.iter().cloned().collect();
-        let mut used = BTreeSet::new();
+        self.policy().unknown_scopes(&stores, &Run::default())
+    }
+
+    /// Entries of the policy for one of these stores that none of these references uses, as warnings:
+    /// slips, or no longer needed.
+    pub fn unused_entries(&self, stores: &[String], references: &[Origin]) -> Vec<Problem> {
+        let stores = stores.iter().cloned().collect();
+        let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for reference in references {
             if let Origin::Secret { store, secret, .. } = reference {
-                used.insert((store.clone(), secret.clone()));
+                used.entry(store).or_default().insert(secret);
             }
         }
-        self.policy().unused(&stores, &used)
+        let run = Run::default();
+        self.policy().unused_entries(&stores, &used, &run)
     }
 
     pub(crate) fn inner(&self) -> &Inner {

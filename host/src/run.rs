@@ -29,6 +29,7 @@ const MOST_COMPARED: usize = 5_000_000;
 pub(crate) struct Run {
     fetches: Mutex<HashMap<FetchKey, Fetch>>,
     hits: AtomicU64,
+    calls: AtomicU64,
     /// What comparing names has cost.
     compared: AtomicUsize,
 }
@@ -39,14 +40,19 @@ impl Run {
         self.hits.load(Ordering::Relaxed)
     }
 
+    /// How often it asked a store; not where it waited with others for one answer.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether there is time for one more comparison of names, which costs the product of their
     /// lengths: there can be as many failures as references.
     pub(crate) fn spend(&self, cost: usize) -> bool {
         self.compared.fetch_add(cost, Ordering::Relaxed) < MOST_COMPARED
-    }
-
-    pub(crate) fn has_time_to_compare(&self) -> bool {
-        self.compared.load(Ordering::Relaxed) < MOST_COMPARED
     }
 
     pub(crate) fn fetch(&self, key: &FetchKey) -> Option<Fetch> {

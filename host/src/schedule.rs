@@ -4,10 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
-use tokio::sync::oneshot;
-
+use crate::aside;
 use crate::batch::{Batch, Texts};
 use crate::guest::{Answers, Budget, Guest, GuestError, Permits};
 use crate::placement::Placement;
@@ -59,11 +57,20 @@ pub(crate) async fn parse(guest: &Guest, mut texts: Vec<Texts>, budget: &Budget)
         }
     };
     let (shared, own) = (guest.clone(), budget.clone());
+    let refused = |texts: Texts| Batch::refused(&texts, GuestError::CROWDED);
     let again = move |parsed| match parsed {
-        Ok(batch) => batch,
-        Err(texts) => Batch::parse_or_refuse(&shared, texts, &own),
+        Ok(batch) => vec![batch],
+        Err(texts) => {
+            let parsed = Batch::parse_or_each(&shared, texts, &own).into_iter();
+            let mut parsed: Vec<_> = parsed
+                .map(|parsed| parsed.unwrap_or_else(refused))
+                .collect();
+            parsed.iter_mut().for_each(Batch::release);
+            parsed
+        }
     };
-    on_threads(permits, parsed, budget, again).await
+    let parsed = on_threads(permits, parsed, budget, again).await;
+    parsed.into_iter().flatten().collect()
 }
 
 /// A batch to place answers in.
@@ -166,38 +173,34 @@ async fn on_threads<T: Send + 'static, R: Send + 'static>(
         armed: true,
     };
     let mut results: Vec<(usize, R)> = Vec::with_capacity(count);
-    let mut waiting = Vec::with_capacity(threads);
-    for _ in 0..threads {
-        let (sender, receiver) = oneshot::channel();
+    let begun = (0..threads).filter_map(|_| {
         let shared = Arc::clone(&shared);
-        let spawned = thread::Builder::new()
-            .name("keyref-guest".to_owned())
-            .spawn(move || {
-                // Whoever waits may be gone by now.
-                drop(sender.send(drain(&shared.0, &shared.1)));
-            });
-        if spawned.is_ok() {
-            waiting.push(receiver);
-        }
+        let cancelled = Arc::clone(&budget.cancelled);
+        aside::begin(move || drain(&shared.0, &shared.1, &cancelled))
+    });
+    let begun: Vec<_> = begun.collect();
+    if begun.is_empty() {
+        results.extend(drain(&shared.0, &shared.1, &budget.cancelled));
     }
-    if waiting.is_empty() {
-        results.extend(drain(&shared.0, &shared.1));
-    }
-    for receiver in waiting {
-        match receiver.await {
-            Ok(done) => results.extend(done),
-            // A thread that panicked must not make documents vanish.
-            Err(_) => std::panic::resume_unwind(Box::new("a thread of keyref's panicked")),
-        }
+    for work in begun {
+        results.extend(aside::end(work).await);
     }
     cancel.armed = false;
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn drain<T, R>(queue: &Mutex<VecDeque<(usize, T)>>, work: &impl Fn(T) -> R) -> Vec<(usize, R)> {
+fn drain<T, R>(
+    queue: &Mutex<VecDeque<(usize, T)>>,
+    work: &impl Fn(T) -> R,
+    cancelled: &AtomicBool,
+) -> Vec<(usize, R)> {
     let mut results = Vec::new();
     loop {
+        // Nobody waits for what is left.
+        if cancelled.load(Ordering::Acquire) {
+            return results;
+        }
         let next = queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

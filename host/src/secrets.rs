@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, WeakShared};
 use tokio::time::Instant;
 
+use crate::advice;
 use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
@@ -23,7 +24,7 @@ use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
 use crate::suggest;
 
 /// Fetches that are under way; forks, which share stores, share them, too.
-type Inflight = Mutex<HashMap<FetchKey, WeakShared<BoxFuture<'static, Fetched>>>>;
+type Inflight = Mutex<HashMap<FetchKey, (u64, WeakShared<BoxFuture<'static, Fetched>>)>>;
 
 /// Named stores with the policy that guards them.
 #[derive(Clone)]
@@ -35,16 +36,16 @@ struct Door {
     stores: RwLock<BTreeMap<String, Arc<Named>>>,
     /// Names of stores that exist and cannot be used, each with the reason.
     broken: RwLock<BTreeMap<String, StoreError>>,
-    policy: Policy,
-    environment: Environment,
-    /// Namespaces that documents may name beside that of the context; `None` for all.
-    namespaces: Option<BTreeSet<String>>,
-    default_store: Option<String>,
-    observer: Option<Arc<dyn Observer>>,
-    inflight: Arc<Inflight>,
+    shared: Arc<Shared>,
+}
+
+/// What a door has in common with its forks.
+struct Shared {
+    setup: Setup,
+    inflight: Inflight,
     calls: AtomicU64,
-    /// The number of the next store; shared by forks, which share stores.
-    instances: Arc<AtomicU64>,
+    /// The number of the next store or fetch.
+    next: AtomicU64,
 }
 
 struct Named {
@@ -57,60 +58,53 @@ struct Named {
 pub(crate) struct Setup {
     pub(crate) policy: Policy,
     pub(crate) environment: Environment,
+    /// Namespaces that documents may name beside that of the context; `None` for all.
     pub(crate) namespaces: Option<BTreeSet<String>>,
+    /// The store of references whose component names none.
     pub(crate) default_store: Option<String>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Secrets {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self::sharing(setup, Arc::default(), Arc::default())
+        let shared = Shared {
+            setup,
+            inflight: Inflight::default(),
+            calls: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+        };
+        Self::sharing(Arc::new(shared))
     }
 
-    fn sharing(setup: Setup, instances: Arc<AtomicU64>, inflight: Arc<Inflight>) -> Self {
-        let Setup {
-            policy,
-            environment,
-            namespaces,
-            default_store,
-            observer,
-        } = setup;
+    fn sharing(shared: Arc<Shared>) -> Self {
         Self {
             door: Arc::new(Door {
                 stores: RwLock::default(),
                 broken: RwLock::default(),
-                policy,
-                environment,
-                namespaces,
-                default_store,
-                observer,
-                inflight,
-                calls: AtomicU64::new(0),
-                instances,
+                shared,
             }),
         }
     }
 
     /// A door of its own with the same settings and stores, for one run's document stores.
     pub(crate) fn fork(&self) -> Self {
-        let door = &self.door;
-        let setup = Setup {
-            policy: door.policy.clone(),
-            environment: door.environment.clone(),
-            namespaces: door.namespaces.clone(),
-            default_store: door.default_store.clone(),
-            observer: door.observer.clone(),
-        };
-        let (instances, inflight) = (Arc::clone(&door.instances), Arc::clone(&door.inflight));
-        let fork = Self::sharing(setup, instances, inflight);
-        *write(&fork.door.stores) = read(&door.stores).clone();
-        *write(&fork.door.broken) = read(&door.broken).clone();
+        let fork = Self::sharing(Arc::clone(&self.door.shared));
+        *write(&fork.door.stores) = read(&self.door.stores).clone();
+        *write(&fork.door.broken) = read(&self.door.broken).clone();
         fork
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.door.shared.setup
+    }
+
+    fn next(&self) -> u64 {
+        self.door.shared.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Adds a store, in place of one of the same name.
     pub(crate) fn insert(&self, name: impl Into<String>, store: Arc<dyn SecretStore>) {
-        let instance = self.door.instances.fetch_add(1, Ordering::Relaxed);
+        let instance = self.next();
         write(&self.door.stores).insert(name.into(), Arc::new(Named { store, instance }));
     }
 
@@ -124,22 +118,29 @@ impl Secrets {
         read(&self.door.stores).keys().cloned().collect()
     }
 
+    /// The names of all stores, those that cannot be used as well.
+    pub(crate) fn declared(&self) -> Vec<String> {
+        let mut names = self.names();
+        names.extend(read(&self.door.broken).keys().cloned());
+        names.into_iter().collect()
+    }
+
     pub(crate) fn contains(&self, name: &str) -> bool {
         read(&self.door.stores).contains_key(name) || read(&self.door.broken).contains_key(name)
     }
 
     pub(crate) fn policy(&self) -> &Policy {
-        &self.door.policy
+        &self.setup().policy
     }
 
     pub(crate) fn environment(&self) -> &Environment {
-        &self.door.environment
+        &self.setup().environment
     }
 
     /// The name to look up for a reference that names a store, or none.
     pub(crate) fn effective_store<'s>(&'s self, store: &'s str) -> &'s str {
         if store.is_empty() {
-            self.door.default_store.as_deref().unwrap_or_default()
+            self.setup().default_store.as_deref().unwrap_or_default()
         } else {
             store
         }
@@ -147,7 +148,7 @@ impl Secrets {
 
     /// How often a store was asked.
     pub(crate) fn calls(&self) -> u64 {
-        self.door.calls.load(Ordering::Relaxed)
+        self.door.shared.calls.load(Ordering::Relaxed)
     }
 
     /// Whether policy and grants let this through. Asks no store.
@@ -236,7 +237,7 @@ impl Secrets {
         };
         let fetch = match run.fetch(&key) {
             Some(fetch) => fetch,
-            None => run.remember(key.clone(), self.start(key, &named, context)),
+            None => run.remember(key.clone(), self.start(key, &named, context, run)),
         };
         let found = within(context, fetch)
             .await
@@ -246,12 +247,14 @@ impl Secrets {
 
     fn absent_secret(&self, store: &str, named: &Named, name: &str, run: &Run) -> SecretError {
         // Names of one namespace are nothing for callers of another.
-        let is_told = !named.store.is_namespaced() && run.has_time_to_compare();
+        let is_told = !named.store.is_namespaced() && run.spend(0);
         let known = is_told.then(|| named.store.known_names());
+        // Looking at each name costs, too.
+        run.spend(known.as_ref().map_or(0, Vec::len) * 16);
         let allowed = known
             .into_iter()
             .flatten()
-            .filter(|name| self.door.policy.decide(store, name) == Decision::Allow);
+            .filter(|name| self.setup().policy.decide(store, name) == Decision::Allow);
         let nearest = suggest::nearest_within(name, allowed, |cost| run.spend(cost));
         let hint = match nearest.map(printable) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -277,16 +280,16 @@ impl Secrets {
         request.namespace = granted.inspect_err(|_| {
             self.deny(context, &DenyEvent::of_secret(store, None));
         })?;
-        if !self.door.policy.allows_any(store) {
+        if !self.setup().policy.allows_any(store) {
             self.deny(context, &DenyEvent::of_secret(store, None));
             return Ok(BTreeMap::new());
         }
-        self.door.calls.fetch_add(1, Ordering::Relaxed);
+        self.door.shared.calls.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
         let answer = within(context, named.store.bulk(&request, context)).await;
         self.observe(context, store, None, begin, answer.as_ref().err());
         let mut secrets = answer.map_err(|error| locate(error, store, ""))?;
-        secrets.retain(|name, _| self.door.policy.decide(store, name) == Decision::Allow);
+        secrets.retain(|name, _| self.setup().policy.decide(store, name) == Decision::Allow);
         Ok(secrets)
     }
 
@@ -295,7 +298,7 @@ impl Secrets {
         self.check_variable(name).inspect_err(|_| {
             self.deny(context, &DenyEvent::of_variable(name));
         })?;
-        self.door.environment.get(name).ok_or_else(|| {
+        self.setup().environment.get(name).ok_or_else(|| {
             SecretError::new(
                 Class::SecretAbsent,
                 format!("environment variable `{}` is not set", printable(name)),
@@ -305,7 +308,7 @@ impl Secrets {
     }
 
     fn check_variable(&self, name: &str) -> Result<(), SecretError> {
-        if env::is_referable(name, &self.door.environment) {
+        if env::is_referable(name, &self.setup().environment) {
             return Ok(());
         }
         Err(SecretError::new(
@@ -321,25 +324,28 @@ impl Secrets {
     }
 
     /// The fetch of a secret, shared with whoever is waiting for the same one.
-    fn start(&self, key: FetchKey, named: &Arc<Named>, context: &Context) -> Fetch {
-        let mut inflight = lock(&self.door.inflight);
-        let shared = inflight.get(&key).and_then(WeakShared::upgrade);
+    fn start(&self, key: FetchKey, named: &Arc<Named>, context: &Context, run: &Run) -> Fetch {
+        let mut inflight = lock(&self.door.shared.inflight);
+        let shared = inflight.get(&key).and_then(|(_, fetch)| fetch.upgrade());
         // One that has ended is as old as whoever still holds it.
         if let Some(fetch) = shared.filter(|fetch| fetch.peek().is_none()) {
             return fetch;
         }
+        run.count_call();
         let (secrets, named) = (self.clone(), Arc::clone(named));
         // The fetch may outlive the caller that began it, so its deadline is not that caller's.
         let mut context = context.clone();
         context.deadline = None;
         let FetchKey { store, request, .. } = key.clone();
+        let number = self.next();
         let entry = InflightEntry {
             key: key.clone(),
-            inflight: Arc::clone(&self.door.inflight),
+            number,
+            shared: Arc::clone(&self.door.shared),
         };
         let fetch = async move {
             let _entry = entry;
-            secrets.door.calls.fetch_add(1, Ordering::Relaxed);
+            secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
             let begin = Instant::now();
             let answer = named.store.get(&request, &context).await;
             secrets.observe(
@@ -353,7 +359,7 @@ impl Secrets {
         };
         let fetch = fetch.boxed().shared();
         if let Some(weak) = fetch.downgrade() {
-            inflight.insert(key, weak);
+            inflight.insert(key, (number, weak));
         }
         fetch
     }
@@ -375,7 +381,7 @@ impl Secrets {
             failure = failure.map(Class::code),
             "fetched"
         );
-        if let Some(observer) = &self.door.observer {
+        if let Some(observer) = &self.setup().observer {
             observer.fetched(
                 context,
                 &FetchEvent {
@@ -433,7 +439,7 @@ impl Secrets {
     }
 
     fn decide(&self, store: &str, secret: &str) -> Result<(), SecretError> {
-        match self.door.policy.decide(store, secret) {
+        match self.setup().policy.decide(store, secret) {
             Decision::Allow => Ok(()),
             Decision::Deny(rule) => Err(SecretError::new(
                 Class::PolicyDenied,
@@ -454,7 +460,7 @@ impl Secrets {
             variable,
         } = event;
         tracing::info!(store, secret, variable, "denied");
-        if let Some(observer) = &self.door.observer {
+        if let Some(observer) = &self.setup().observer {
             observer.denied(context, event);
         }
     }
@@ -475,7 +481,7 @@ impl Secrets {
         }
         let granted = context.namespace.as_deref() == Some(namespace)
             || self
-                .door
+                .setup()
                 .namespaces
                 .as_ref()
                 .is_none_or(|granted| granted.contains(namespace));
@@ -506,18 +512,27 @@ fn locate(error: StoreError, store: &str, secret: &str) -> SecretError {
     } else {
         format!("secret `{}` of store `{store}`", printable(secret))
     };
-    SecretError::new(class, format!("{place}: {message}")).with_hint(hint)
+    SecretError::new(class, format!("{place}: {message}"))
+        .with_hint(advice::or_of_store(hint, class))
 }
 
 /// Takes a fetch off the list once it has ended or nobody waits for it any more.
 struct InflightEntry {
     key: FetchKey,
-    inflight: Arc<Inflight>,
+    number: u64,
+    shared: Arc<Shared>,
 }
 
 impl Drop for InflightEntry {
     fn drop(&mut self) {
-        lock(&self.inflight).remove(&self.key);
+        let mut inflight = lock(&self.shared.inflight);
+        // Another one may be under way for the same by now.
+        if inflight
+            .get(&self.key)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
+            inflight.remove(&self.key);
+        }
     }
 }
 
