@@ -5,18 +5,20 @@
 //! to see the figures; those of a release build count.
 #![expect(clippy::print_stdout, reason = "the figures are what is asked for")]
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use keyref::env::Environment;
 use keyref::error::Class;
 use keyref::problem::Severity;
 use keyref::secret::Secret;
-use keyref::stores::{Grants, Memory};
-use keyref::{Context, Document, Limits, Resolution, Resolver, Value};
+use keyref::stores::{Grants, LocalEnv, Memory};
+use keyref::{Context, Document, Limits, Mode, Resolution, Resolver, Value};
 use keyref_tests::library::{block_on, longest_hold, manifest};
-use keyref_tests::status;
+use keyref_tests::{folder, status};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
@@ -451,4 +453,131 @@ fn a_hostile_document_does_not_hold_the_callers_thread() {
         longest < Duration::from_millis(100),
         "nothing else ran for {longest:?}"
     );
+}
+
+#[test]
+fn opening_a_store_does_not_hold_the_callers_thread() {
+    let secrets: Vec<_> = (0..500_000).map(|n| format!("\"s{n}\": \"v\"")).collect();
+    let secrets = format!("{{{}}}", secrets.join(","));
+    let work = folder(&[("secrets.json", secrets.as_bytes())]);
+    let path = work.path().join("secrets.json");
+    let item = format!("{{name: secretsFile, value: {}}}", path.display());
+    let store = manifest("s", &[&item], "").replace("state.redis", "secretstores.local.file");
+    let resolver = Resolver::builder()
+        .allow_document_stores(Grants::all())
+        .build()
+        .unwrap();
+    let context = Context::new();
+    let longest = longest_hold(async || {
+        let documents = vec![Document::new("s.yaml", store.as_bytes())];
+        let resolution = resolver.resolve(documents, &context).await;
+        assert!(resolution.is_complete(), "{:?}", resolution.problems);
+    });
+    assert!(
+        longest < Duration::from_millis(100),
+        "nothing else ran for {longest:?}"
+    );
+}
+
+/// A document of so many bytes that asks a store for something, so that its instance is kept.
+fn filler(name: &str, first: &str, bytes: usize) -> Document {
+    let mut text = String::from(first);
+    text.push_str(&manifest(
+        name,
+        &["{name: r, secretKeyRef: {name: redis, key: k0}}"],
+        "",
+    ));
+    for n in 0.. {
+        if text.len() >= bytes {
+            break;
+        }
+        writeln!(text, "  - {{name: n{n}, value: v}}").unwrap();
+    }
+    text.push_str("auth: {secretStore: vault}\n");
+    Document::new(name, text)
+}
+
+#[test]
+fn where_memory_is_short_a_hostile_document_takes_no_neighbour_with_it() {
+    let mut documents: Vec<_> = (0..6)
+        .map(|n| filler(&format!("f{n}"), "", 700_000))
+        .collect();
+    let aliases = "  - {name: z, value: *a}\n".repeat(300);
+    let hostile = format!("&a {:?}\n{aliases}", "x".repeat(500_000));
+    documents.push(in_item(&hostile));
+    documents.push(Document::new("good", manifest("good", &[], "")));
+    let resolution = finished(&resolver(Limits::default()), documents);
+    let names: Vec<_> = resolution
+        .components
+        .iter()
+        .map(|component| component.component.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["f0", "f1", "f2", "f3", "f4", "f5", "good"],
+        "{:?}",
+        resolution.problems
+    );
+}
+
+#[test]
+fn where_memory_is_short_a_store_is_opened_with_its_settings_or_not_at_all() {
+    let prefix = "{name: prefix, secretKeyRef: {name: PREFIX, key: PREFIX}}";
+    let store = manifest("pre", &[prefix], "base").replace("state.redis", "secretstores.local.env");
+    let user = manifest(
+        "user",
+        &["{name: got, secretKeyRef: {name: THERS, key: THERS}}"],
+        "pre",
+    );
+    let mut documents: Vec<_> = (0..4)
+        .map(|n| filler(&format!("f{n}"), "", 700_000))
+        .collect();
+    documents.push(filler("s", "", 600_000));
+    let first = format!("{store}---\n{user}---\n");
+    documents.push(filler("x", &first, 1_500_000));
+    let variables = [("PREFIX", "O"), ("OTHERS", "right"), ("THERS", "wrong")];
+    let environment = Environment::of(variables);
+    for mode in [Mode::Strict, Mode::Dapr] {
+        let base = LocalEnv::new("", environment.clone());
+        let resolver = Resolver::builder()
+            .store("base", base)
+            .store("vault", Memory::new().with("redis", [("k0", "v")]))
+            .environment(environment.clone())
+            .allow_document_stores(Grants::all())
+            .mode(mode)
+            .build()
+            .unwrap();
+        let resolution = finished(&resolver, documents.clone());
+        let user = resolution
+            .components
+            .iter()
+            .find(|component| component.component.name == "user")
+            .unwrap_or_else(|| panic!("{mode:?}: {:?}", resolution.problems));
+        match &user.property("got").unwrap().value {
+            Value::Secret(value) => assert_eq!(value.reveal(), b"right", "{mode:?}"),
+            other => panic!("{mode:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn stores_whose_batch_is_parsed_again_and_again_end_at_the_limit_on_time() {
+    let prefix = "{name: prefix, secretKeyRef: {name: redis, key: k0}}";
+    let stores: Vec<_> = (0..100)
+        .map(|n| {
+            let store = manifest(&format!("s{n}"), &[prefix], "vault");
+            store.replace("state.redis", "secretstores.local.env")
+        })
+        .collect();
+    let mut documents: Vec<_> = (0..5)
+        .map(|n| filler(&format!("f{n}"), "", 700_000))
+        .collect();
+    let first = stores.join("---\n") + "---\n";
+    documents.push(filler("x", &first, 4_000_000));
+    let begin = Instant::now();
+    let resolution = finished(&resolver(Limits::default()), documents);
+    let elapsed = begin.elapsed();
+    println!("{elapsed:?}, {} problems", resolution.problems.len());
+    // Each store alone costs a fifth of a second.
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
 }

@@ -245,3 +245,22 @@ fn what_stands_for_an_access_is_not_shown() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn a_configuration_that_would_be_no_policy_is_refused() {
+    for text in ["", "# nothing\n"] {
+        let builder = |mode| {
+            let document = Document::new("config.yaml", text.as_bytes());
+            Resolver::builder()
+                .configuration(document)
+                .mode(mode)
+                .build()
+        };
+        let Err(BuildError::Configuration(problems)) = builder(Mode::Strict) else {
+            panic!("it is refused: {text:?}");
+        };
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        // Dapr takes it for one that says nothing.
+        assert!(builder(Mode::Dapr).is_ok(), "{text:?}");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use keyref::env::Environment;
 use keyref::stores::{BulkRequest, Grants, LocalFile, Memory, SecretRequest};
 use keyref::{Context, Document, Mode, Resolver};
-use keyref_tests::library::block_on;
+use keyref_tests::library::{block_on, manifest};
 use keyref_tests::{Run, folder};
 
 /// Has what JSON, URLs, YAML and base64 change.
@@ -149,6 +149,39 @@ fn documents() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Configurations with the canary where a value was pasted, or what looks like a variable in it.
+fn configurations() -> Vec<(&'static str, String)> {
+    let quoted = serde_json::to_string(CANARY).unwrap();
+    let scope = |fields: &str| format!("spec: {{secrets: {{scopes: [{{{fields}}}]}}}}\n");
+    vec![
+        (
+            "access.yaml",
+            scope(&format!("storeName: vault, defaultAccess: {quoted}")),
+        ),
+        (
+            "list.yaml",
+            scope(&format!("storeName: vault, deniedSecrets: {quoted}")),
+        ),
+        (
+            "open.yaml",
+            format!("a: \"pre${{oops\n  password: {CANARY}\nb: z}}\"\n"),
+        ),
+        (
+            "name.yaml",
+            "spec: {tracing: \"http://user:pa$c4n4ry@secr3t\"}\n".to_owned(),
+        ),
+        (
+            "broken.yaml",
+            format!("spec:\n  secrets: {CANARY}\n   scopes: [\n"),
+        ),
+        (
+            "second.yaml",
+            format!("spec: {{}}\n---\npassword: {quoted}\n"),
+        ),
+        ("text.yaml", format!("{quoted}\n")),
+    ]
+}
+
 fn assert_clean(what: &str, output: &Output, data_may_show: bool) {
     let shown = traces(&output.stderr);
     assert!(
@@ -178,6 +211,9 @@ fn no_command_shows_a_value_that_it_was_not_asked_for() {
             .iter()
             .map(|(name, text)| (format!("docs/{name}"), text.as_bytes())),
     );
+    let configurations = configurations();
+    let texts = configurations.iter();
+    all.extend(texts.map(|(name, text)| ((*name).to_owned(), text.as_bytes())));
     let all: Vec<(&str, &[u8])> = all
         .iter()
         .map(|(name, text)| (name.as_str(), *text))
@@ -236,6 +272,22 @@ fn no_command_shows_a_value_that_it_was_not_asked_for() {
         let output = run(&[&["stores", &path], &common[..]].concat());
         assert_clean(&format!("stores {name}"), &output, false);
     }
+    for (name, _) in &configurations {
+        let common = [&["--config", name], &common[..]].concat();
+        for verb in [
+            &["check", "docs"][..],
+            &["resolve", "docs/references.yaml"],
+            &["resolve", "docs/references.yaml", "--format", "env"],
+            &["inspect", "docs/references.yaml"],
+            &["stores"],
+            &["get", "vault", "s", "no"],
+        ] {
+            let output = run(&[verb, &common].concat());
+            assert_clean(&format!("{verb:?} {name}"), &output, false);
+        }
+        let output = run(&[&["bulk", "vault"], &common[..]].concat());
+        assert_clean(&format!("bulk {name}"), &output, true);
+    }
     let asked = run(&["get", "vault", "k", "k", "--store", "vault=local.env:MY_"]);
     assert_eq!(
         asked.stdout,
@@ -264,10 +316,13 @@ impl std::io::Write for Recorded {
 
 #[test]
 fn the_library_shows_no_value_to_a_subscriber_or_in_debug() {
-    let work = folder(&[(
-        "s.json",
-        serde_json::json!({ "s": CANARY }).to_string().as_bytes(),
-    )]);
+    let work = folder(&[
+        (
+            "s.json",
+            serde_json::json!({ "s": CANARY }).to_string().as_bytes(),
+        ),
+        ("c4n4ry.json", br#"{"s": {"k": "v"}, "left out": 1}"#),
+    ]);
     let recorded = Recorded::default();
     let sink = recorded.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -298,19 +353,30 @@ fn library(work: &Path) -> String {
     for mode in [Mode::Strict, Mode::Dapr] {
         let store = LocalFile::open(work.join("s.json")).unwrap();
         let environment = Environment::of([("CANARY", CANARY)]);
+        let path = work.join("c4n4ry.json");
+        let path = path.to_str().unwrap();
         debug.push(format!("{store:?} {environment:?}"));
         let resolver = Resolver::builder()
             .store("vault", store)
             .store("memory", Memory::new().with("s", [("k", CANARY)]))
+            .store("paths", Memory::new().with("path", [("path", path)]))
             .environment(environment)
             .allow_document_stores(Grants::all())
             .mode(mode)
             .build()
             .unwrap();
         let texts = documents().into_iter();
-        let documents: Vec<_> = texts
+        let mut documents: Vec<_> = texts
             .map(|(name, text)| Document::new(name, text))
             .collect();
+        // A setting of a store that is a secret itself.
+        let items = [
+            "{name: secretsFile, secretKeyRef: {name: path}}",
+            "{name: multiValued, value: \"true\"}",
+        ];
+        let inner = manifest("inner", &items, "paths");
+        let inner = inner.replace("state.redis", "secretstores.local.file");
+        documents.push(Document::new("inner.yaml", inner));
         let context = Context::new();
         let resolution = block_on(resolver.resolve(documents, &context));
         for problem in &resolution.problems {

@@ -1,9 +1,10 @@
 //! Strict mode fails closed where Dapr goes on silently, and Dapr mode copies Dapr.
 
 use keyref::env::Environment;
-use keyref::stores::Memory;
+use keyref::problem::Severity;
+use keyref::stores::{Grants, Memory};
 use keyref::{Context, Document, Mode, Resolver};
-use keyref_tests::library::{codes, manifest, property, resolve, resolve_with};
+use keyref_tests::library::{block_on, codes, manifest, property, resolve, resolve_with};
 
 fn store() -> Memory {
     Memory::new()
@@ -162,4 +163,95 @@ fn every_failure_is_reported_at_once() {
         ]
     );
     assert!(resolution.components.is_empty());
+}
+
+#[test]
+fn a_reference_that_names_no_secret_is_an_error() {
+    for item in [
+        "{name: p, secretKeyRef: {key: k}}",
+        "{name: p, secretKeyRef: {nam: s, key: k}}",
+        "{name: p, secretKeyRef: {nam: s}}",
+        "{name: p, value: x, secretKeyRef: {key: k}}",
+    ] {
+        let text = manifest("c", &[item], "vault");
+        let resolution = resolve(&resolver(Mode::Strict), &text);
+        assert_eq!(codes(&resolution), ["document-schema"], "{item}");
+        assert!(resolution.components.is_empty(), "{item}");
+        let documents = vec![Document::new("c.yaml", text)];
+        let inspection = block_on(resolver(Mode::Strict).inspect(documents, &Context::new()));
+        assert_eq!(inspection.problems, resolution.problems, "{item}");
+    }
+    // What Go writes for no reference.
+    let item = "{name: p, value: x, secretKeyRef: {name: \"\", key: \"\"}}";
+    let resolution = resolve(&resolver(Mode::Strict), &manifest("c", &[item], "vault"));
+    assert_eq!(property(&resolution, "p").as_deref(), Some("x"));
+    assert!(resolution.problems.is_empty(), "{:?}", resolution.problems);
+}
+
+#[test]
+fn an_item_with_nothing_is_a_warning() {
+    for item in [
+        "{name: p}",
+        "{name: p, value: }",
+        "{name: p, secretRef: {name: s}}",
+    ] {
+        let resolution = resolve(&resolver(Mode::Strict), &manifest("c", &[item], "vault"));
+        assert_eq!(property(&resolution, "p").as_deref(), Some(""), "{item}");
+        assert_eq!(codes(&resolution), ["document-schema"], "{item}");
+        assert_eq!(resolution.problems[0].severity, Severity::Warning, "{item}");
+    }
+}
+
+const ENDPOINT: &str = "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata: {name: e}\nspec:\n  \
+     baseUrl: http://x\n  headers:\n  - {name: h, value: \"{appID}{podName}\"}\n  - {name: p, value: x, \
+     secretKeyRef: {name: s, key: k}}\nauth: {secretStore: none}\n";
+
+#[test]
+fn dapr_takes_an_endpoint_without_its_secret_where_a_component_would_wait() {
+    let context = Context::new().with_app_id("app");
+    let documents = || vec![Document::new("e.yaml", ENDPOINT)];
+    let dapr = resolve_with(&resolver(Mode::Dapr), documents(), &context);
+    assert_eq!(property(&dapr, "p").as_deref(), Some("x"));
+    // It has templates in the metadata of components alone.
+    assert_eq!(property(&dapr, "h").as_deref(), Some("{appID}{podName}"));
+    let strict = resolve_with(&resolver(Mode::Strict), documents(), &context);
+    assert_eq!(codes(&strict), ["store-unknown"]);
+}
+
+#[test]
+fn settings_of_a_store_that_differ_only_in_case_are_refused() {
+    let items = [
+        "{name: secretsFile, value: a.json}",
+        "{name: secretsfile, value: b.json}",
+    ];
+    let text = manifest("c", &items, "").replace("state.redis", "secretstores.local.file");
+    for mode in [Mode::Strict, Mode::Dapr] {
+        let resolver = Resolver::builder()
+            .allow_document_stores(Grants::all())
+            .mode(mode);
+        let resolution = resolve(&resolver.build().unwrap(), &text);
+        assert_eq!(codes(&resolution), ["store-misconfigured"]);
+        let message = &resolution.problems[0].message;
+        assert!(
+            message.contains("key secretsfile is duplicate in the metadata"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_store_that_needs_a_misspelt_one_is_told_of_those_that_are_declared() {
+    let items = ["{name: prefix, secretKeyRef: {name: s}}"];
+    let store = |name: &str, items: &[&str], needs: &str| {
+        manifest(name, items, needs).replace("state.redis", "secretstores.local.env")
+    };
+    let documents = vec![
+        Document::new("a.yaml", store("first", &items, "vualt")),
+        Document::new("b.yaml", store("vault", &[], "")),
+    ];
+    let resolver = Resolver::builder().allow_document_stores(Grants::all());
+    let resolution = resolve_with(&resolver.build().unwrap(), documents, &Context::new());
+    assert_eq!(codes(&resolution), ["store-unknown"]);
+    let hint = &resolution.problems[0].hint;
+    assert!(hint.contains("did you mean `vault`?"), "{hint}");
 }
