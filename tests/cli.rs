@@ -346,6 +346,37 @@ fn files_are_not_read_further_than_a_document_may_be() {
 }
 
 #[test]
+fn a_wrong_setting_of_a_store_is_shown_where_it_stands() {
+    let store = |items: &[&str]| {
+        manifest("vault", items, "").replace("state.redis", "secretstores.local.file")
+    };
+    let work = folder(&[
+        (
+            "misspelt.yaml",
+            store(&["{name: secretFile, value: s.json}"]).as_bytes(),
+        ),
+        (
+            "absent.yaml",
+            store(&["{name: secretsFile, value: none.json}"]).as_bytes(),
+        ),
+        ("missing.yaml", store(&[]).as_bytes()),
+    ]);
+    for (file, place, hint) in [
+        ("misspelt.yaml", "8:5", "did you mean `secretsFile`?"),
+        ("absent.yaml", "8:5", "none.json"),
+        ("missing.yaml", "5:9", "set the property `secretsFile`"),
+    ] {
+        let output = Run::new(work.path(), &["check", file]).output();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(
+            stderr(&output).contains(&format!("{file}:{place}")),
+            "{output:?}"
+        );
+        assert!(stderr(&output).contains(hint), "{output:?}");
+    }
+}
+
+#[test]
 fn policy_is_checked_offline_and_its_slips_are_reported() {
     let work = folder(&[(
         "config.yaml",

@@ -29,6 +29,7 @@ use crate::stores::{
     self, BulkRequest, Discreet, Grants, Registration, SecretRequest, SecretStore, StoreConfig,
     StoreError,
 };
+use crate::suggest;
 
 /// Opens them: those first that need no other, then those that need these. Stores that need each
 /// other are refused, and the problem shows the circle. Returns what their own references were
@@ -162,8 +163,8 @@ impl Opening<'_> {
         };
         match opened {
             Ok(store) => self.secrets.insert(&component.name, store),
-            Err(error) => {
-                let place = &component.position;
+            Err(mut error) => {
+                let place = place_of(&component, &mut error);
                 let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
                 loaded.problems.push(problem);
             }
@@ -320,6 +321,32 @@ fn check_kind(component: &Component, grants: &Grants) -> Result<&'static Registr
         .with_hint("grant the kind with `allow_document_stores`, or give the store itself"));
     }
     stores::check_kind(kind, &component.version)
+}
+
+/// Where the setting stands that is at fault: the item of its name, or of nearly that, which the
+/// hint then tells; else the store's type.
+fn place_of<'c>(component: &'c Component, error: &mut StoreError) -> &'c Place {
+    let Some(property) = error.property else {
+        return &component.type_position;
+    };
+    let item = |name: &str| {
+        let mut items = component.items.iter();
+        items.find(|item| item.name.eq_ignore_ascii_case(name))
+    };
+    if let Some(item) = item(property) {
+        return &item.position;
+    }
+    let names = component.items.iter().map(|item| item.name.as_str());
+    match names
+        .filter(|name| suggest::nearest(name, [property]).is_some())
+        .find_map(item)
+    {
+        Some(meant) => {
+            error.hint = format!("did you mean `{property}`?");
+            &meant.position
+        }
+        None => &component.type_position,
+    }
 }
 
 /// Takes note of why a store cannot be used.

@@ -505,6 +505,7 @@ fn locate(error: StoreError, store: &str, secret: &str) -> SecretError {
         class,
         message,
         hint,
+        property: _,
     } = error;
     let store = printable(store);
     let place = if secret.is_empty() {

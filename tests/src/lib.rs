@@ -26,20 +26,14 @@ pub fn workspace() -> &'static Path {
 /// The command with its default features, built once for each test binary that asks.
 pub fn keyref() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build(&["build", "--package", "keyref"], "debug"))
-}
-
-/// The command as it is released.
-pub fn keyref_release() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build(&["build", "--package", "keyref", "--release"], "release"))
+    BINARY.get_or_init(build)
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "what cargo says of the test is not for the build"
 )]
-fn build(arguments: &[&str], profile: &str) -> PathBuf {
+fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // Build scripts that look at these would run again, here and in the next build outside.
     for (name, _) in std::env::vars_os() {
@@ -49,8 +43,8 @@ fn build(arguments: &[&str], profile: &str) -> PathBuf {
         }
     }
     let status = cargo
-        .args(arguments)
-        .args(["--bin", "keyref", "--quiet", "--locked"])
+        .args(["build", "--package", "keyref", "--bin", "keyref"])
+        .args(["--quiet", "--locked"])
         .current_dir(workspace())
         .status()
         .expect("cargo can be run");
@@ -58,9 +52,9 @@ fn build(arguments: &[&str], profile: &str) -> PathBuf {
     let target = std::env::current_exe().expect("a test has a path");
     let target = target
         .ancestors()
-        .find(|folder| folder.join("debug").is_dir() || folder.join("release").is_dir())
+        .find(|folder| folder.join("debug").is_dir())
         .expect("a test stands in the target folder");
-    target.join(profile).join("keyref")
+    target.join("debug/keyref")
 }
 
 /// A run of the command, with an environment of its own.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use keyref::component::{Component, Origin};
 use keyref::env::{self, Environment};
 use keyref::error::Class;
@@ -126,8 +126,15 @@ pub(super) fn open(
     }
     #[cfg(feature = "guest")]
     if let Some(path) = &global.guest {
-        let guest =
-            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        use anyhow::Context as _;
+
+        let shown = || {
+            format!(
+                "failed to read `{}`",
+                terminal_safe(&path.to_string_lossy())
+            )
+        };
+        let guest = std::fs::read(path).with_context(shown)?;
         builder = builder.guest(keyref::guest::Guest::from_component(&guest)?);
     }
     match builder.build() {

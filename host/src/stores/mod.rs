@@ -137,6 +137,8 @@ pub struct StoreError {
     pub message: String,
     /// What to do about it, or empty.
     pub hint: String,
+    /// The property that is at fault, where it is one.
+    pub property: Option<&'static str>,
 }
 
 impl StoreError {
@@ -146,6 +148,7 @@ impl StoreError {
             class,
             message: message.into(),
             hint: String::new(),
+            property: None,
         }
     }
 
@@ -158,6 +161,13 @@ impl StoreError {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
+        self
+    }
+
+    /// The same about a property.
+    #[must_use]
+    pub fn of_property(mut self, property: &'static str) -> Self {
+        self.property = Some(property);
         self
     }
 }

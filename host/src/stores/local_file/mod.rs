@@ -44,7 +44,7 @@ mod yaml;
 pub(super) const REGISTRATION: Registration = Registration {
     kind: "secretstores.local.file",
     summary: "a file of secrets in JSON, YAML, TOML or dotenv, or a folder of them",
-    argument: "secretsFile",
+    argument: SECRETS_FILE,
     is_namespaced: false,
     build: |config| Ok(Arc::new(from_config(config)?)),
 };
@@ -190,12 +190,16 @@ impl SecretStore for LocalFile {
     }
 }
 
+/// The property that names the file.
+const SECRETS_FILE: &str = "secretsFile";
+
 fn from_config(config: &StoreConfig) -> Result<LocalFile, StoreError> {
-    let path = config.text("secretsFile")?.unwrap_or_default();
+    let path = config.text(SECRETS_FILE)?.unwrap_or_default();
     if path.is_empty() {
         return Err(
             StoreError::misconfigured("missing local secrets file in metadata")
-                .with_hint("set the property `secretsFile` to the path of a file or folder"),
+                .with_hint("set the property `secretsFile` to the path of a file or folder")
+                .of_property(SECRETS_FILE),
         );
     }
     let mut options = LocalFile::options()
@@ -205,7 +209,9 @@ fn from_config(config: &StoreConfig) -> Result<LocalFile, StoreError> {
         options.scalars = ScalarText::Dapr;
     }
     // The readable path is where links lead to, and need not have the extension.
-    options.open_as(&config.readable_path(path)?, Path::new(path))
+    let readable = config.readable_path(path);
+    let opened = readable.and_then(|readable| options.open_as(&readable, Path::new(path)));
+    opened.map_err(|error| error.of_property(SECRETS_FILE))
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
