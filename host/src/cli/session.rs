@@ -126,16 +126,7 @@ pub(super) fn open(
     }
     #[cfg(feature = "guest")]
     if let Some(path) = &global.guest {
-        use anyhow::Context as _;
-
-        let shown = || {
-            format!(
-                "failed to read `{}`",
-                terminal_safe(&path.to_string_lossy())
-            )
-        };
-        let guest = std::fs::read(path).with_context(shown)?;
-        builder = builder.guest(keyref::guest::Guest::from_component(&guest)?);
+        builder = builder.guest(guest(path)?);
     }
     match builder.build() {
         Ok(resolver) => Ok(Ok(Session {
@@ -149,6 +140,21 @@ pub(super) fn open(
         Err(BuildError::Configuration(problems)) => Ok(Err(Refused { problems, sources })),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The guest of `--guest`.
+#[cfg(feature = "guest")]
+fn guest(path: &std::path::Path) -> Result<keyref::guest::Guest> {
+    use anyhow::Context as _;
+
+    let shown = || {
+        format!(
+            "failed to read `{}`",
+            terminal_safe(&path.to_string_lossy())
+        )
+    };
+    let guest = std::fs::read(path).with_context(shown)?;
+    Ok(keyref::guest::Guest::from_component(&guest)?)
 }
 
 /// The files that `--store` names, which are no documents.
