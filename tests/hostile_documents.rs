@@ -497,6 +497,13 @@ fn filler(name: &str, first: &str, bytes: usize) -> Document {
     Document::new(name, text)
 }
 
+/// Limits for what is about memory: time is no matter, whatever else the machine does.
+fn unhurried() -> Limits {
+    let mut limits = Limits::default();
+    limits.time = Duration::from_secs(10);
+    limits
+}
+
 #[test]
 fn where_memory_is_short_a_hostile_document_takes_no_neighbour_with_it() {
     let mut documents: Vec<_> = (0..6)
@@ -506,7 +513,7 @@ fn where_memory_is_short_a_hostile_document_takes_no_neighbour_with_it() {
     let hostile = format!("&a {:?}\n{aliases}", "x".repeat(500_000));
     documents.push(in_item(&hostile));
     documents.push(Document::new("good", manifest("good", &[], "")));
-    let resolution = finished(&resolver(Limits::default()), documents);
+    let resolution = finished(&resolver(unhurried()), documents);
     let names: Vec<_> = resolution
         .components
         .iter()
@@ -545,6 +552,7 @@ fn where_memory_is_short_a_store_is_opened_with_its_settings_or_not_at_all() {
             .environment(environment.clone())
             .allow_document_stores(Grants::all())
             .mode(mode)
+            .limits(unhurried())
             .build()
             .unwrap();
         let resolution = finished(&resolver, documents.clone());
