@@ -106,8 +106,8 @@ pub(crate) fn finish(
 }
 
 /// Items that Dapr takes for empty without a word: an error where a reference stands that names
-/// nothing, and a warning where nothing stands at all. What Go writes for no reference, both names
-/// empty, is none.
+/// nothing, and a warning where nothing stands at all. Both names empty beside a value is what Go
+/// writes for no reference, and is none.
 pub(crate) fn slips(component: &Component, mode: Mode) -> Vec<Problem> {
     let is_empty =
         |item: &&Item| mode == Mode::Strict && item.request.is_none() && item.value.is_none();
