@@ -166,6 +166,51 @@ fn every_failure_is_reported_at_once() {
 }
 
 #[test]
+fn every_wrong_field_of_a_document_is_reported_once() {
+    let document = "
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: a/b, labels: [x]}
+spec:
+  type: [state.redis]
+  version: {v: 1}
+  metadata:
+  - {name: [x], value: .inf}
+  - {name: y, secretKeyRef: text}
+scopes: [1]
+";
+    let resolution = resolve(&resolver(Mode::Strict), document);
+    let mut places: Vec<_> = resolution
+        .problems
+        .iter()
+        .filter_map(|problem| problem.place.as_ref())
+        .map(|place| (place.line, place.column))
+        .collect();
+    let told = places.len();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(told, places.len(), "{:?}", resolution.problems);
+    let expected = [
+        (4, 18),
+        (4, 31),
+        (6, 9),
+        (7, 12),
+        (9, 12),
+        (9, 24),
+        (10, 29),
+        (11, 10),
+    ];
+    assert_eq!(places, expected, "{:?}", resolution.problems);
+}
+
+#[test]
+fn a_document_that_is_all_wrong_is_told_in_twenty_problems() {
+    let items = vec!["[]"; 1000];
+    let resolution = resolve(&resolver(Mode::Strict), &manifest("x", &items, "vault"));
+    assert_eq!(codes(&resolution), vec!["document-schema"; 20]);
+}
+
+#[test]
 fn a_reference_that_names_no_secret_is_an_error() {
     for item in [
         "{name: p, secretKeyRef: {key: k}}",

@@ -2,12 +2,14 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::bindings::{Component, ComponentKind, Configuration, Document, DocumentKind, Problem};
 use crate::component::{self, Identity};
 use crate::fault::Fault;
 use crate::problem::{position, refused, warning};
+use crate::schema::Checker;
 use crate::split::{self, Part};
 use crate::tree::{Id, Tree};
 use crate::yaml::Mark;
@@ -49,8 +51,11 @@ impl Parsed {
                 self.problems.push(refused(&fault, document, part.line));
                 return;
             }
-            if let Err(fault) = self.part(document, part) {
-                self.problems.push(refused(&fault, document, part.line));
+            if let Err(faults) = self.part(document, part) {
+                let problems = faults
+                    .iter()
+                    .map(|fault| refused(fault, document, part.line));
+                self.problems.extend(problems);
             }
             if part.drops_text {
                 let end = Mark {
@@ -67,30 +72,38 @@ impl Parsed {
         }
     }
 
-    fn part(&mut self, document: u32, part: Part<'_>) -> Result<(), Fault> {
-        let text = decode_text(part.text)?;
-        let Some(tree) = Tree::parse(&text)? else {
+    fn part(&mut self, document: u32, part: Part<'_>) -> Result<(), Vec<Fault>> {
+        let text = decode_text(part.text).map_err(|fault| vec![fault])?;
+        let Some(tree) = Tree::parse(&text).map_err(|fault| vec![fault])? else {
             return Ok(());
         };
-        schema::check_resource(&tree)?;
+        let mut checker = Checker::new(&tree);
+        checker.resource();
         let identity = component::identity(&tree);
-        let (kind, shape) = match (identity.api_version.as_str(), identity.kind.as_str()) {
-            (API_VERSION, "Component") => (ComponentKind::Component, &schema::COMPONENT),
-            (API_VERSION, "HTTPEndpoint") => (ComponentKind::HttpEndpoint, &schema::HTTP_ENDPOINT),
-            (API_VERSION, "Configuration") => {
-                self.configuration_among_manifests(document, part.line, &tree);
-                return Ok(());
-            }
-            _ => {
-                self.problems
-                    .extend(near_miss(&identity, document, part.line, &tree));
+        let kind = match (identity.api_version.as_str(), identity.kind.as_str()) {
+            (API_VERSION, "Component") => ComponentKind::Component,
+            (API_VERSION, "HTTPEndpoint") => ComponentKind::HttpEndpoint,
+            other => {
+                checker.finish()?;
+                if other == (API_VERSION, "Configuration") {
+                    self.configuration_among_manifests(document, part.line, &tree);
+                } else {
+                    let near_miss = near_miss(&identity, document, part.line, &tree);
+                    self.problems.extend(near_miss);
+                }
                 return Ok(());
             }
         };
-        check_name(&tree, &identity)?;
-        schema::check(&tree, tree.root(), shape, "spec")?;
+        check_name(&identity, tree.root(), &mut checker);
+        let shape = match kind {
+            ComponentKind::Component => &schema::COMPONENT,
+            ComponentKind::HttpEndpoint => &schema::HTTP_ENDPOINT,
+        };
+        checker.check(tree.root(), shape, "spec");
+        checker.finish()?;
         let mut warnings = Vec::new();
-        let component = component::decode(&tree, kind, document, part.line, &mut warnings)?;
+        let component = component::decode(&tree, kind, document, part.line, &mut warnings)
+            .map_err(|fault| vec![fault])?;
         self.problems.append(&mut warnings);
         self.components.push(component);
         Ok(())
@@ -149,16 +162,14 @@ fn near_miss(identity: &Identity, document: u32, line: u32, tree: &Tree) -> Opti
 }
 
 /// Kubernetes' rule for a name that is part of a path, which Dapr applies to every resource.
-fn check_name(tree: &Tree, identity: &Identity) -> Result<(), Fault> {
+fn check_name(identity: &Identity, root: Id, checker: &mut Checker<'_>) {
     let name = identity.name.as_str();
     if name == "." || name == ".." || name.contains(['/', '%']) {
-        let at: Id = identity.name_at.unwrap_or(tree.root());
-        return Err(Fault::schema(
-            tree.mark(at),
+        checker.schema(
+            identity.name_at.unwrap_or(root),
             "`metadata.name` may not be `.` or `..`, nor contain `/` or `%`",
-        ));
+        );
     }
-    Ok(())
 }
 
 /// The text as UTF-8 without a byte order mark.

@@ -4,8 +4,8 @@
 //! unknown fields are ignored, null fits everything, and a number or a boolean stands for a string
 //! wherever the target is a string field (but not where the field is of an inlined struct).
 
-use alloc::borrow::ToOwned as _;
-use alloc::string::String;
+use alloc::borrow::{Cow, ToOwned as _};
+use alloc::vec::Vec;
 
 use crate::fault::Fault;
 use crate::timestamp;
@@ -128,72 +128,114 @@ const SECRET_KEY_REF: Shape = Shape::Struct(&[("name", Shape::Text), ("key", Sha
 const TLS_DOCUMENT: Shape =
     Shape::Struct(&[("value", Shape::Any), ("secretKeyRef", SECRET_KEY_REF)]);
 
-/// Checks what every resource has, and that the rest can become JSON at all.
-///
-/// Dapr decodes a document into this first, to learn its kind.
-pub(crate) fn check_resource(tree: &Tree) -> Result<(), Fault> {
-    let root = tree.root();
-    match tree.value(root) {
-        Value::Null => Ok(()),
-        Value::Mapping(entries) => {
-            tree.check_keys(root)?;
-            for (key, _, value) in entries {
-                match () {
-                    () if folds_to(key, "metadata") => {
-                        check(tree, value, &OBJECT_META, "metadata")?;
-                    }
-                    () if folds_to(key, "apiVersion") => {
-                        check(tree, value, &Shape::PlainText, "apiVersion")?;
-                    }
-                    () if folds_to(key, "kind") => check(tree, value, &Shape::PlainText, "kind")?,
-                    () => tree.check_json(value)?,
-                }
-            }
-            Ok(())
-        }
-        _ => Err(fault(tree, root, "a resource is a mapping".to_owned())),
-    }
+/// Faults of one document that are told: who pastes a wrong list need not read each element.
+const MOST_FAULTS: usize = 20;
+
+/// Checks a document, and keeps what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Checker<'t> {
+    tree: &'t Tree,
+    faults: Vec<Fault>,
 }
 
-/// Checks a node against a shape; `field` is its name in messages.
-pub(crate) fn check(tree: &Tree, id: Id, shape: &Shape, field: &str) -> Result<(), Fault> {
-    match (shape, tree.value(id)) {
-        (Shape::Checked, _)
-        | (_, Value::Null)
-        | (Shape::Bool, Value::Bool(_))
-        | (Shape::Integer, Value::Int(_))
-        | (Shape::PlainText, Value::Text(_))
-        | (
-            Shape::Text,
-            Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_),
-        ) => Ok(()),
-        (Shape::Any, _) => tree.check_json(id),
-        (Shape::Integer, Value::Float(float)) if is_integer(float) => Ok(()),
-        (Shape::Time, Value::Text(text)) if timestamp::is_rfc3339(text) => Ok(()),
-        (Shape::List(element), Value::Sequence(elements)) => elements
-            .into_iter()
-            .try_for_each(|id| check(tree, id, element, field)),
-        (Shape::TextMap, Value::Mapping(entries)) => {
-            tree.check_keys(id)?;
-            entries
-                .into_iter()
-                .try_for_each(|(_, _, value)| check(tree, value, &Shape::Text, field))
+impl<'t> Checker<'t> {
+    pub(crate) fn new(tree: &'t Tree) -> Self {
+        Self {
+            tree,
+            faults: Vec::new(),
         }
-        (Shape::Struct(fields), Value::Mapping(entries)) => {
-            tree.check_keys(id)?;
-            for (key, _, value) in entries {
-                match fields.iter().find(|(name, _)| folds_to(key, name)) {
-                    Some((name, shape)) => check(tree, value, shape, name)?,
-                    None => tree.check_json(value)?,
+    }
+
+    /// What was wrong, in the order in which it was found.
+    pub(crate) fn finish(self) -> Result<(), Vec<Fault>> {
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(self.faults)
+        }
+    }
+
+    /// Checks what every resource has, and that the rest can become JSON at all.
+    ///
+    /// Dapr decodes a document into this first, to learn its kind.
+    pub(crate) fn resource(&mut self) {
+        let root = self.tree.root();
+        match self.tree.value(root) {
+            Value::Null => {}
+            Value::Mapping(entries) => {
+                self.take(self.tree.check_keys(root));
+                for (key, _, value) in entries {
+                    match () {
+                        () if folds_to(key, "metadata") => {
+                            self.check(value, &OBJECT_META, "metadata");
+                        }
+                        () if folds_to(key, "apiVersion") => {
+                            self.check(value, &Shape::PlainText, "apiVersion");
+                        }
+                        () if folds_to(key, "kind") => {
+                            self.check(value, &Shape::PlainText, "kind");
+                        }
+                        () => self.take(self.tree.check_json(value)),
+                    }
                 }
             }
-            Ok(())
+            _ => self.schema(root, "a resource is a mapping".to_owned()),
         }
-        (shape, _) => Err(fault(
-            tree,
-            id,
-            ["`", field, "` takes ", expected(shape)].concat(),
-        )),
+    }
+
+    /// Checks a node against a shape; `field` is its name in messages.
+    pub(crate) fn check(&mut self, id: Id, shape: &Shape, field: &str) {
+        let tree = self.tree;
+        match (shape, tree.value(id)) {
+            (Shape::Checked, _)
+            | (_, Value::Null)
+            | (Shape::Bool, Value::Bool(_))
+            | (Shape::Integer, Value::Int(_))
+            | (Shape::PlainText, Value::Text(_))
+            | (
+                Shape::Text,
+                Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_),
+            ) => {}
+            (Shape::Any, _) => self.take(tree.check_json(id)),
+            (Shape::Integer, Value::Float(float)) if is_integer(float) => {}
+            (Shape::Time, Value::Text(text)) if timestamp::is_rfc3339(text) => {}
+            (Shape::List(element), Value::Sequence(elements)) => {
+                for id in elements {
+                    self.check(id, element, field);
+                }
+            }
+            (Shape::TextMap, Value::Mapping(entries)) => {
+                self.take(tree.check_keys(id));
+                for (_, _, value) in entries {
+                    self.check(value, &Shape::Text, field);
+                }
+            }
+            (Shape::Struct(fields), Value::Mapping(entries)) => {
+                self.take(tree.check_keys(id));
+                for (key, _, value) in entries {
+                    match fields.iter().find(|(name, _)| folds_to(key, name)) {
+                        Some((name, shape)) => self.check(value, shape, name),
+                        None => self.take(tree.check_json(value)),
+                    }
+                }
+            }
+            (shape, _) => self.schema(id, ["`", field, "` takes ", expected(shape)].concat()),
+        }
+    }
+
+    /// Says what is wrong with a node.
+    pub(crate) fn schema(&mut self, id: Id, message: impl Into<Cow<'static, str>>) {
+        self.take(Err(Fault::schema(self.tree.mark(id), message)));
+    }
+
+    /// Keeps a fault, once: what is no JSON is met by both checks, and under an alias again.
+    fn take(&mut self, checked: Result<(), Fault>) {
+        if let Err(fault) = checked
+            && self.faults.len() < MOST_FAULTS
+            && !self.faults.contains(&fault)
+        {
+            self.faults.push(fault);
+        }
     }
 }
 
@@ -208,10 +250,6 @@ fn expected(shape: &Shape) -> &'static str {
         Shape::TextMap => "a mapping of strings to strings",
         Shape::Time => "a date and time as in RFC 3339",
     }
-}
-
-fn fault(tree: &Tree, id: Id, message: String) -> Fault {
-    Fault::schema(tree.mark(id), message)
 }
 
 /// Whether Go writes this float to JSON as digits alone, and reads those as an `int64`.
