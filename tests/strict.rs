@@ -300,3 +300,13 @@ fn a_store_that_needs_a_misspelt_one_is_told_of_those_that_are_declared() {
     let hint = &resolution.problems[0].hint;
     assert!(hint.contains("did you mean `vault`?"), "{hint}");
 }
+
+#[test]
+fn what_is_left_open_is_told_with_where_it_begins() {
+    let resolution = resolve(&resolver(Mode::Strict), "a: b\n---\nc: d\ne:   \"f\ng: h\n");
+    let message = &resolution.problems[0].message;
+    assert_eq!(
+        message,
+        "found unexpected end of stream while scanning a quoted scalar that begins at line 4, column 6"
+    );
+}

@@ -1,16 +1,18 @@
 //! Why a document is refused.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 
-use crate::yaml::{Mark, SyntaxError};
+use crate::yaml::{Context, Mark, SyntaxError};
 
 /// Why a document is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) kind: FaultKind,
     pub(crate) mark: Mark,
     /// What is wrong; it quotes nothing of the document.
     pub(crate) message: Cow<'static, str>,
+    pub(crate) context: Option<Box<Context>>,
 }
 
 /// Who refuses it.
@@ -42,6 +44,7 @@ impl Fault {
             kind,
             mark,
             message: message.into(),
+            context: None,
         }
     }
 }
@@ -52,6 +55,7 @@ impl From<SyntaxError> for Fault {
             kind: FaultKind::Syntax,
             mark: error.mark,
             message: error.message.into(),
+            context: error.context,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What is wrong with a document, and where.
 
 use alloc::borrow::ToOwned as _;
+use alloc::string::String;
 
 use crate::bindings::{Position, Problem, ProblemClass, Severity};
 use crate::fault::{Fault, FaultKind};
+use crate::json;
 use crate::yaml::Mark;
 
 /// A place in a document from a place in one of its parts; `line` is the part's first, from 0.
@@ -26,9 +28,24 @@ pub(crate) fn refused(fault: &Fault, document: u32, line: u32) -> Problem {
         severity: Severity::Error,
         document,
         position: position(fault.mark, line),
-        message: fault.message.clone().into_owned(),
+        message: message(fault, line),
         hint: hint(fault).to_owned(),
     }
+}
+
+/// What is wrong, and where it begins if that is elsewhere: a quote is missed at the text's end.
+fn message(fault: &Fault, line: u32) -> String {
+    let mut message = fault.message.clone().into_owned();
+    if let Some(context) = &fault.context {
+        message.push(' ');
+        message.push_str(context.text);
+        let begin = position(context.begin, line);
+        message.push_str(" that begins at line ");
+        json::write_integer(&mut message, u64::from(begin.line));
+        message.push_str(", column ");
+        json::write_integer(&mut message, u64::from(begin.column));
+    }
+    message
 }
 
 /// A problem that did not keep a resource from being loaded.

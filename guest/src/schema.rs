@@ -228,11 +228,11 @@ impl<'t> Checker<'t> {
         self.take(Err(Fault::schema(self.tree.mark(id), message)));
     }
 
-    /// Keeps a fault, once: what is no JSON is met by both checks, and under an alias again.
+    /// Keeps the first fault of each place: both checks meet what is no JSON, and aliases do again.
     fn take(&mut self, checked: Result<(), Fault>) {
         if let Err(fault) = checked
             && self.faults.len() < MOST_FAULTS
-            && !self.faults.contains(&fault)
+            && self.faults.iter().all(|known| known.mark != fault.mark)
         {
             self.faults.push(fault);
         }

@@ -10,7 +10,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
 
 use unsafe_libyaml::{
@@ -68,13 +68,32 @@ pub(crate) struct Scalar<'e> {
     pub(crate) implicit: bool,
 }
 
+/// What the parser was reading, and where that begins.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) text: &'static str,
+    pub(crate) begin: Mark,
+}
+
 /// Why the text is not YAML. The message is libyaml's own and quotes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct SyntaxError {
     pub(crate) mark: Mark,
     /// The byte at which the parser stopped, where it knows.
     pub(crate) offset: Option<usize>,
     pub(crate) message: &'static str,
+    pub(crate) context: Option<Box<Context>>,
+}
+
+impl SyntaxError {
+    fn new(mark: Mark, message: &'static str) -> Self {
+        Self {
+            mark,
+            offset: None,
+            message,
+            context: None,
+        }
+    }
 }
 
 /// A pull parser over one text.
@@ -124,11 +143,8 @@ impl<'t> Parser<'t> {
         let mark = mark(&self.event.start_mark);
         // SAFETY: `type_` tells which member of the union was written, and the pointers in it stay
         // valid until `release`, which the returned borrow of `self` puts off.
-        let event = unsafe { borrow(&self.event) }.map_err(|message| SyntaxError {
-            mark,
-            offset: None,
-            message,
-        })?;
+        let event =
+            unsafe { borrow(&self.event) }.map_err(|message| SyntaxError::new(mark, message))?;
         Ok((event, mark))
     }
 
@@ -158,11 +174,10 @@ impl<'t> Parser<'t> {
                 // SAFETY: `type_` says that this member was written; the pointer is null or valid.
                 let version = unsafe { self.event.data.document_start.version_directive.as_ref() };
                 if version.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
-                    return Err(SyntaxError {
-                        mark: mark(&self.event.start_mark),
-                        offset: None,
-                        message: "found incompatible YAML document",
-                    });
+                    return Err(SyntaxError::new(
+                        mark(&self.event.start_mark),
+                        "found incompatible YAML document",
+                    ));
                 }
             }
             YAML_SCALAR_EVENT => {
@@ -173,19 +188,17 @@ impl<'t> Parser<'t> {
                     .get(start..offset(&self.event.end_mark))
                     .unwrap_or_default();
                 if style == YAML_DOUBLE_QUOTED_SCALAR_STYLE && has_json_escape(source) {
-                    return Err(SyntaxError {
-                        mark: mark(&self.event.start_mark),
-                        offset: None,
-                        message: "found unknown escape character",
-                    });
+                    return Err(SyntaxError::new(
+                        mark(&self.event.start_mark),
+                        "found unknown escape character",
+                    ));
                 }
                 if style == YAML_PLAIN_SCALAR_STYLE && self.flow_depth > 0 && source.contains(&b'?')
                 {
-                    return Err(SyntaxError {
-                        mark: mark(&self.event.start_mark),
-                        offset: None,
-                        message: "did not find expected ',' or closing bracket",
-                    });
+                    return Err(SyntaxError::new(
+                        mark(&self.event.start_mark),
+                        "did not find expected ',' or closing bracket",
+                    ));
                 }
             }
             _ => {}
@@ -194,24 +207,24 @@ impl<'t> Parser<'t> {
     }
 
     fn error(&self) -> SyntaxError {
-        let problem = self.inner.problem;
-        let message = if problem.is_null() {
-            "cannot be parsed as YAML"
-        } else {
-            // SAFETY: libyaml's problems are static strings that end in NUL.
-            unsafe { CStr::from_ptr(problem.cast()) }
-                .to_str()
-                .unwrap_or("cannot be parsed as YAML")
-        };
-        let mut mark = mark(&self.inner.problem_mark);
-        if mark == Mark::default() && self.inner.problem_offset > 0 {
+        // SAFETY: libyaml's texts are static strings that end in NUL, or null.
+        let (problem, context) = unsafe { (text(self.inner.problem), text(self.inner.context)) };
+        let mut at = mark(&self.inner.problem_mark);
+        if at == Mark::default() && self.inner.problem_offset > 0 {
             // The reader knows the byte alone.
-            mark = position_of(self.text, self.inner.problem_offset);
+            at = position_of(self.text, self.inner.problem_offset);
         }
         SyntaxError {
-            mark,
+            mark: at,
             offset: usize::try_from(self.inner.problem_mark.index).ok(),
-            message,
+            message: problem.unwrap_or("cannot be parsed as YAML"),
+            context: context
+                .map(|text| Context {
+                    text,
+                    begin: mark(&self.inner.context_mark),
+                })
+                .filter(|context| context.begin != at)
+                .map(Box::new),
         }
     }
 
@@ -273,6 +286,13 @@ unsafe fn bytes<'e>(text: *const u8) -> Option<&'e [u8]> {
     }
     // SAFETY: as this function demands.
     Some(unsafe { CStr::from_ptr(text.cast()) }.to_bytes())
+}
+
+/// # Safety
+/// `text` must be null or point to a static string that ends in NUL.
+unsafe fn text(text: *const c_char) -> Option<&'static str> {
+    // SAFETY: as this function demands.
+    core::str::from_utf8(unsafe { bytes(text.cast()) }?).ok()
 }
 
 fn no_event() -> yaml_event_t {
