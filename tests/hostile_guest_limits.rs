@@ -34,6 +34,63 @@ fn a_loop_ends_within_the_time_limit() {
 }
 
 #[test]
+fn waiting_ends_within_the_time_limit() {
+    for misbehaviour in ["block", "poll"] {
+        let begin = Instant::now();
+        let problem = refusal_with(builder().limits(quick()), misbehaviour);
+        let elapsed = begin.elapsed();
+        assert!(
+            elapsed < Duration::from_millis(900),
+            "{misbehaviour}: {elapsed:?}"
+        );
+        assert_eq!(problem.class, Class::DocumentLimit, "{misbehaviour}");
+        let message = &problem.message;
+        assert!(message.contains("time"), "{misbehaviour}: {message}");
+    }
+}
+
+#[test]
+fn waiting_ends_when_the_call_is_cancelled() {
+    let resolver = builder().build().unwrap();
+    let elapsed = block_on(async {
+        let mut calls = tokio::task::JoinSet::new();
+        // As many as can be at work at a time.
+        for _ in 0..128 {
+            let resolver = resolver.clone();
+            calls.spawn(async move {
+                let documents = among_neighbours("block");
+                resolver.resolve(documents, &Context::new()).await
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(calls);
+        let begin = Instant::now();
+        let documents = vec![honest("next", "vault/redis/user")];
+        let next = resolver.resolve(documents, &Context::new()).await;
+        assert_eq!(names(&next), ["next"], "{:?}", next.problems);
+        begin.elapsed()
+    });
+    assert!(elapsed < Duration::from_millis(500), "{elapsed:?}");
+}
+
+#[test]
+fn a_guest_that_waits_a_moment_is_served() {
+    let resolution = resolve(&builder().build().unwrap(), among_neighbours("sleep"));
+    assert_eq!(
+        names(&resolution),
+        ["before", "sleep", "after"],
+        "{:?}",
+        resolution.problems
+    );
+}
+
+#[test]
+fn what_a_guest_may_wait_for_is_bounded() {
+    // The host refuses the next one, long before the limit on time.
+    assert_eq!(refusal("subscribe").class, Class::Internal);
+}
+
+#[test]
 fn a_loop_does_not_hold_the_callers_thread() {
     let resolver = builder().limits(quick()).build().unwrap();
     let context = Context::new();

@@ -13,7 +13,7 @@ use crate::guest::{
     Answers, Budget, Guest, GuestError, Held, Instance, Kept, Part, Placed, requested,
 };
 use crate::placement::{Placement, left_out};
-use crate::problem::{Place, Problem, Severity, printable, printable_hint};
+use crate::problem::{Place, Problem, Severity, printable_sentence};
 use crate::request::Request;
 use crate::resolver::AnswerMap;
 
@@ -389,7 +389,8 @@ fn problem_of(problem: &wit::Problem, names: &[Arc<str>]) -> Option<Problem> {
     };
     let place = Place::new(name, problem.position.line, problem.position.column);
     // Guest-controlled text.
-    let (message, hint) = (printable(&problem.message), printable_hint(&problem.hint));
+    let message = printable_sentence(&problem.message);
+    let hint = printable_sentence(&problem.hint);
     let hint = advice::or_of_document(hint, class, &message);
     Some(Problem::new(class, Some(place), message, hint).with_severity(severity))
 }

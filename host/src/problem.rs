@@ -131,8 +131,8 @@ pub(crate) fn printable(text: &str) -> String {
     cut(text, 120)
 }
 
-/// The same for a hint, which can list names: cut after 1,000 characters.
-pub(crate) fn printable_hint(text: &str) -> String {
+/// The same for a message or a hint of the guest, which can list names: cut after 1,000 characters.
+pub(crate) fn printable_sentence(text: &str) -> String {
     cut(text, 1_000)
 }
 

@@ -22,20 +22,17 @@ pub(super) struct State {
     answers: Answers,
     limiter: Limiter,
     #[cfg(feature = "guest")]
-    wasi: (wasmtime_wasi::WasiCtx, wasmtime::component::ResourceTable),
+    wasi: super::wasi::Wasi,
 }
 
 impl State {
     pub(super) fn answers(&mut self) -> &mut Answers {
         &mut self.answers
     }
-}
 
-#[cfg(feature = "guest")]
-impl wasmtime_wasi::WasiView for State {
-    fn ctx(&mut self) -> wasmtime_wasi::WasiCtxView<'_> {
-        let (ctx, table) = &mut self.wasi;
-        wasmtime_wasi::WasiCtxView { ctx, table }
+    #[cfg(feature = "guest")]
+    pub(super) fn wasi(&mut self) -> &mut super::wasi::Wasi {
+        &mut self.wasi
     }
 }
 
@@ -260,10 +257,7 @@ fn new_store(guest: &Guest, budget: &Budget, time: Duration) -> Store<State> {
             refused: None,
         },
         #[cfg(feature = "guest")]
-        wasi: (
-            wasmtime_wasi::WasiCtx::builder().build(),
-            wasmtime::component::ResourceTable::new(),
-        ),
+        wasi: super::wasi::Wasi::new(),
     };
     let mut store = Store::new(&guest.shared.engine, state);
     store.limiter(|state| &mut state.limiter);
@@ -276,6 +270,8 @@ fn new_store(guest: &Guest, budget: &Budget, time: Duration) -> Store<State> {
 
 /// Ends the call after its time, or at the next tick once nobody wants its answer.
 fn set_deadline(store: &mut Store<State>, cancelled: &Arc<AtomicBool>, time: Duration) {
+    #[cfg(feature = "guest")]
+    store.data_mut().wasi.set_deadline(cancelled, time);
     let mut ticks = time.as_millis().div_ceil(TICK.as_millis()).max(1);
     let cancelled = Arc::clone(cancelled);
     store.set_epoch_deadline(1);
@@ -293,7 +289,7 @@ fn set_deadline(store: &mut Store<State>, cancelled: &Arc<AtomicBool>, time: Dur
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("cancelled")]
-struct Cancelled;
+pub(super) struct Cancelled;
 
 /// What ended a call. The text of a trap is for the log: a guest can put a document's text there.
 fn classify(error: &wasmtime::Error, store: &Store<State>) -> GuestError {

@@ -21,6 +21,8 @@ mod config;
 mod import;
 mod instance;
 mod ticker;
+#[cfg(feature = "guest")]
+mod wasi;
 
 pub(crate) use self::budget::{Budget, Held};
 pub(crate) use self::import::requested;
@@ -99,7 +101,7 @@ impl Guest {
         let component = Component::new(&engine, component).map_err(GuestError::unusable)?;
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, State::answers).map_err(GuestError::unusable)?;
-        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(GuestError::unusable)?;
+        wasi::add_to_linker(&mut linker).map_err(GuestError::unusable)?;
         Self::new(engine, &linker, &component, true)
     }
 

@@ -11,14 +11,24 @@
 
 mod bindings {
     wit_bindgen::generate!({
-        path: "../../../wit",
-        world: "secrets-resolver",
+        path: ["wit/io", "wit/clocks", "../../../wit"],
+        inline: "
+            package keyref:hostile-guest;
+
+            world hostile-guest {
+                include keyref:secrets/secrets-resolver@0.1.0;
+                // As guests have it that were built for WASI.
+                import wasi:clocks/monotonic-clock@0.2.6;
+            }
+        ",
+        generate_all,
     });
 }
 mod describe;
 mod memory;
 mod parse;
 mod place;
+mod wait;
 
 use bindings::exports::keyref::secrets::resolver::{
     Component, Configuration, Document, Guest, GuestDocumentSet, Outcome, Problem,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Set;
 use crate::bindings::exports::keyref::secrets::resolver::Document;
-use crate::memory;
+use crate::{memory, wait};
 
 /// One document.
 pub struct Text {
@@ -63,6 +63,10 @@ fn misbehave(misbehaviour: &str) {
         "loop" => endless(),
         "recurse" => SETS.store(recurse(1), Ordering::Relaxed),
         "grow-memory" => memory::grow(),
+        "block" => wait::block(),
+        "poll" => wait::poll(),
+        "subscribe" => wait::subscribe(),
+        "sleep" => wait::sleep(),
         _ => {}
     }
 }
