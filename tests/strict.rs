@@ -216,6 +216,10 @@ fn a_reference_that_names_no_secret_is_an_error() {
         "{name: p, secretKeyRef: {key: k}}",
         "{name: p, secretKeyRef: {nam: s, key: k}}",
         "{name: p, secretKeyRef: {nam: s}}",
+        "{name: p, secretKeyRef: }",
+        "{name: s, key: k, secretKeyRef: }",
+        "{name: p, secretRef: {name: s}}",
+        "{name: p, valueFrom: {secretKeyRef: {name: s}}}",
         "{name: p, value: x, secretKeyRef: {key: k}}",
     ] {
         let text = manifest("c", &[item], "vault");
@@ -235,15 +239,25 @@ fn a_reference_that_names_no_secret_is_an_error() {
 
 #[test]
 fn an_item_with_nothing_is_a_warning() {
-    for item in [
-        "{name: p}",
-        "{name: p, value: }",
-        "{name: p, secretRef: {name: s}}",
-    ] {
+    for item in ["{name: p}", "{name: p, value: }"] {
         let resolution = resolve(&resolver(Mode::Strict), &manifest("c", &[item], "vault"));
         assert_eq!(property(&resolution, "p").as_deref(), Some(""), "{item}");
         assert_eq!(codes(&resolution), ["document-schema"], "{item}");
         assert_eq!(resolution.problems[0].severity, Severity::Warning, "{item}");
+    }
+}
+
+#[test]
+fn a_field_that_dapr_ignores_beside_a_value_is_a_warning() {
+    for mode in [Mode::Strict, Mode::Dapr] {
+        let item = "{name: p, value: x, secretRef: {name: s}}";
+        let resolution = resolve(&resolver(mode), &manifest("c", &[item], "vault"));
+        assert_eq!(property(&resolution, "p").as_deref(), Some("x"));
+        assert_eq!(codes(&resolution), ["document-schema"]);
+        let problem = &resolution.problems[0];
+        assert_eq!(problem.severity, Severity::Warning);
+        let place = problem.place.as_ref().unwrap();
+        assert_eq!((place.line, place.column), (8, 36));
     }
 }
 

@@ -209,8 +209,12 @@ impl Decoder<'_> {
                 self.value(id, &mut item.value);
             } else if folds_to(field, "secretKeyRef") {
                 reference = self.secret_key_ref(id, item).or(reference);
-            } else if folds_to(field, "envRef") && set_text(tree, id, &mut item.env_ref) {
-                item.position = self.position(id);
+            } else if folds_to(field, "envRef") {
+                if set_text(tree, id, &mut item.env_ref) {
+                    item.position = self.position(id);
+                }
+            } else {
+                item.unknown_field = Some(self.position(id));
             }
         });
         item.position = reference.unwrap_or(item.position);
@@ -219,11 +223,9 @@ impl Decoder<'_> {
     /// Reads a reference and says where its name stands.
     fn secret_key_ref(&mut self, id: Id, item: &mut Item) -> Option<Position> {
         let tree = self.tree;
-        let Value::Mapping(_) = tree.value(id) else {
-            return None;
-        };
         self.warn_of_repeated_keys(id);
         let mut at = self.position(id);
+        // Null is an empty reference, as in Go: one that names nothing.
         let reference = item.secret_key_ref.get_or_insert_with(|| SecretKeyRef {
             name: String::new(),
             key: String::new(),
@@ -362,6 +364,7 @@ fn new_item(name: &str, place: ItemPlace) -> Item {
         env_ref: String::new(),
         request: None,
         position: Position { line: 0, column: 0 },
+        unknown_field: None,
     }
 }
 

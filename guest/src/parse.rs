@@ -59,7 +59,7 @@ impl Parsed {
             }
             if part.drops_text {
                 let end = Mark {
-                    line: line_count(part.text),
+                    line: split::line_breaks(part.text).saturating_add(1),
                     column: 3,
                 };
                 self.problems.push(warning(
@@ -130,7 +130,7 @@ impl Parsed {
             document,
             position(tree.mark(tree.root()), line),
             "a Configuration among the documents is not applied",
-            "give it as the configuration, with `--config`",
+            "give it as the configuration",
         ));
         if let Ok(configuration) = configuration::decode(
             tree,
@@ -194,9 +194,4 @@ fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'_, [u8]>, Fault> 
             "the text is not valid UTF-16",
         )),
     }
-}
-
-fn line_count(text: &[u8]) -> u32 {
-    let breaks = text.iter().filter(|&&byte| byte == b'\n').count();
-    u32::try_from(breaks).unwrap_or(u32::MAX).saturating_add(1)
 }

@@ -81,15 +81,15 @@ fn is_content(rest: &[u8]) -> bool {
     !text.starts_with(b"#") && text.iter().any(|&byte| byte != b'-')
 }
 
-/// Line breaks as an editor counts them.
-fn line_breaks(text: &[u8]) -> u32 {
-    let mut bytes = text.iter().peekable();
-    let mut breaks = 0_u32;
-    while let Some(byte) = bytes.next() {
-        let lone_return = *byte == b'\r' && bytes.peek().is_some_and(|&&next| next != b'\n');
-        breaks = breaks.saturating_add(u32::from(*byte == b'\n' || lone_return));
-    }
-    breaks
+/// Line breaks as YAML 1.1 has them, by which the parser counts lines. One that a carriage return
+/// at the end begins is the separator's.
+pub(crate) fn line_breaks(text: &[u8]) -> u32 {
+    let is_break = |&at: &usize| match text.get(at..) {
+        Some([b'\r', next, ..]) => *next != b'\n',
+        Some([b'\n', ..] | [0xC2, 0x85, ..] | [0xE2, 0x80, 0xA8 | 0xA9, ..]) => true,
+        _ => false,
+    };
+    u32::try_from((0..text.len()).filter(is_break).count()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -137,6 +137,12 @@ mod tests {
             texts("a\n-----BEGIN KEY-----\nd"),
             [("a", 0, true), ("d", 2, false)]
         );
+    }
+
+    #[test]
+    fn lines_are_counted_as_the_parser_counts_them() {
+        let text = "a\rb\r\nc\u{85}d\u{2028}e\u{2029}f\ng\r\n---\nh";
+        assert_eq!(texts(text).get(1), Some(&("h", 8, false)));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Item {
     pub env_ref: String,
     /// Where its reference stands, or else the item.
     pub position: Place,
+    /// Where the value of a field stands that Dapr does not know and ignores, if there is one.
+    pub unknown_field: Option<Place>,
     /// The index of the request that it needs, in its batch.
     pub(crate) request: Option<usize>,
 }
@@ -176,6 +178,7 @@ impl Component {
             }),
             env_ref: item.env_ref,
             position: place(item.position),
+            unknown_field: item.unknown_field.map(place),
             request: item.request.map(|request| request as usize),
         });
         Some(Self {

@@ -12,7 +12,7 @@ use crate::component::{Component, Item, Kind, Origin, Property, ResolvedComponen
 use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
-use crate::problem::{Problem, Severity, Subject};
+use crate::problem::{Place, Problem, Severity, Subject};
 use crate::resolver::Mode;
 use crate::secret::SecretValue;
 use crate::unquote::unquote;
@@ -105,36 +105,87 @@ pub(crate) fn finish(
     }
 }
 
-/// Items that Dapr takes for empty without a word: an error where a reference stands that names
-/// nothing, and a warning where nothing stands at all. Both names empty beside a value is what Go
-/// writes for no reference, and is none.
+/// What Dapr passes over in items without a word.
+///
+/// An item that comes out empty is an error in strict mode where a reference stands that names
+/// nothing, or a field that is not known and may be a misspelt one. Both names empty beside a value
+/// is what Go writes for no reference, and is none.
 pub(crate) fn slips(component: &Component, mode: Mode) -> Vec<Problem> {
-    let is_empty =
-        |item: &&Item| mode == Mode::Strict && item.request.is_none() && item.value.is_none();
-    let misses_its_name = |item: &&Item| {
-        let reference = item.secret_key_ref.as_ref();
-        mode == Mode::Strict
-            && item.env_ref.is_empty()
-            && reference
-                .is_some_and(|reference| reference.name.is_empty() && !reference.key.is_empty())
-    };
     let slip = |item: &Item| {
-        if misses_its_name(&item) || item.secret_key_ref.is_some() {
-            let error = SecretError::new(Class::DocumentSchema, "the reference names no secret")
-                .with_hint("add `name: SECRET` under `secretKeyRef`");
-            problem(component, item, error, Severity::Error)
-        } else {
-            let message = "the item has no `value`, `secretKeyRef` or `envRef`, so it is empty";
-            let error = SecretError::new(Class::DocumentSchema, message)
-                .with_hint("write `value: \"\"` where that is meant");
-            problem(component, item, error, Severity::Warning)
-        }
+        let (fault, at) = Slip::of(item).filter(|(fault, _)| fault.is_told(mode))?;
+        let error =
+            SecretError::new(Class::DocumentSchema, fault.message()).with_hint(fault.hint());
+        let severity = match mode {
+            Mode::Strict if fault.is_error() => Severity::Error,
+            _ => Severity::Warning,
+        };
+        let mut problem = problem(component, item, error, severity);
+        problem.place = Some(at.clone());
+        Some(problem)
     };
-    let items = component.items.iter();
-    items
-        .filter(|item| is_empty(item) || misses_its_name(item))
-        .map(slip)
-        .collect()
+    component.items.iter().filter_map(slip).collect()
+}
+
+/// What is probably not meant in an item.
+#[derive(Clone, Copy)]
+enum Slip {
+    /// A reference without the secret's name.
+    NamesNothing,
+    /// A field that is not known, in an item that has nothing else.
+    UnknownAlone,
+    /// The same beside a value or a reference.
+    Unknown,
+    /// Nothing but a name.
+    Empty,
+}
+
+impl Slip {
+    /// The slip of an item, and where it stands.
+    fn of(item: &Item) -> Option<(Self, &Place)> {
+        let has_value = item.request.is_some() || item.value.is_some();
+        let unknown = item.unknown_field.as_ref();
+        match (&item.secret_key_ref, unknown) {
+            (Some(reference), _)
+                if reference.name.is_empty()
+                    && item.env_ref.is_empty()
+                    && (!has_value || !reference.key.is_empty()) =>
+            {
+                Some((Self::NamesNothing, &item.position))
+            }
+            (_, Some(at)) if has_value => Some((Self::Unknown, at)),
+            (_, Some(at)) => Some((Self::UnknownAlone, at)),
+            (_, None) if has_value => None,
+            (_, None) => Some((Self::Empty, &item.position)),
+        }
+    }
+
+    /// Dapr has a word for none of them, and nothing at all is what its users may mean.
+    fn is_told(self, mode: Mode) -> bool {
+        mode == Mode::Strict || !matches!(self, Self::Empty)
+    }
+
+    fn is_error(self) -> bool {
+        matches!(self, Self::NamesNothing | Self::UnknownAlone)
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::NamesNothing => "the reference names no secret",
+            Self::UnknownAlone => "this field is not known, and without it the item is empty",
+            Self::Unknown => "this field is not known and has no effect",
+            Self::Empty => "the item has no `value`, `secretKeyRef` or `envRef`, so it is empty",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::NamesNothing => "add `name: SECRET` under `secretKeyRef`",
+            Self::UnknownAlone | Self::Unknown => {
+                "known here: `name`, `value`, `secretKeyRef`, `envRef`; check the indentation, too"
+            }
+            Self::Empty => "write `value: \"\"` where that is meant",
+        }
+    }
 }
 
 fn property(item: &Item, value: Value, origin: Option<Origin>) -> Property {

@@ -84,6 +84,7 @@ fn describe(set: &Set, text: &Text, document: u32) -> Component {
                 env_ref,
                 request: Some(request),
                 position,
+                unknown_field: None,
             }
         })
         .collect();
@@ -95,6 +96,7 @@ fn describe(set: &Set, text: &Text, document: u32) -> Component {
         env_ref: String::new(),
         request: None,
         position: BEGINNING,
+        unknown_field: None,
     });
     Component {
         kind: ComponentKind::Component,
