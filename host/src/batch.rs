@@ -14,8 +14,7 @@ use crate::guest::{
 };
 use crate::placement::{Placement, left_out};
 use crate::problem::{Place, Problem, Severity, printable_sentence};
-use crate::request::Request;
-use crate::resolver::AnswerMap;
+use crate::request::{AnswerMap, Request};
 
 /// A batch ends with this many documents or bytes, whichever comes first.
 const MOST_DOCUMENTS: usize = 512;
@@ -129,7 +128,7 @@ impl Batch {
         }
         let bytes = components.iter().map(Component::bytes).sum::<usize>()
             + problems.len() * size_of::<Problem>()
-            + requests.iter().map(Request::bytes).sum::<usize>();
+            + requests.iter().map(asking_bytes).sum::<usize>();
         Ok(Self {
             texts: Texts::default(),
             // Where nothing is asked for, nothing will be placed.
@@ -218,6 +217,12 @@ impl Batch {
                 (Ok(placed), _) => placement.add(placed),
                 (Err(error), &[index]) => placement.fail(index, error),
                 (Err(GuestError::Cancelled), _) => return placement,
+                // Fewer of them would find no more memory.
+                (Err(error), indices) if error.is_crowded() => {
+                    for &index in indices {
+                        placement.fail(index, error);
+                    }
+                }
                 (Err(_), indices) => {
                     let (first, second) = indices.split_at(indices.len() / 2);
                     waiting.extend([second, first]);
@@ -322,7 +327,7 @@ impl Batch {
         let answer = |index| {
             let request: &Request = self.requests.get(index)?;
             let answer = answers.get(request).cloned();
-            let answer = answer.unwrap_or_else(|| Err(left_out()));
+            let answer = answer.unwrap_or_else(|| Err(Arc::new(left_out())));
             Some((index, request.clone(), answer))
         };
         Answers::new(requests.filter_map(answer), most_handles)
@@ -331,6 +336,13 @@ impl Batch {
     pub(crate) fn bytes(&self) -> usize {
         self.texts.bytes()
     }
+}
+
+/// About how much memory a request takes until it is answered, in bytes: its copies in the batch, in
+/// the answers, with the guest and with where its value came from, and what is told where it fails.
+fn asking_bytes(request: &Request) -> usize {
+    const FAILURE: usize = 512;
+    4 * request.bytes() + FAILURE
 }
 
 /// Runs a call of the guest within what the run may still use up.

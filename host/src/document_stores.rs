@@ -12,18 +12,18 @@ use crate::aside;
 use crate::batch::{self, Batch};
 use crate::component::{Component, Property, ResolvedComponent, Value};
 use crate::context::Context;
-use crate::error::{Class, SecretError};
+use crate::error::Class;
 use crate::finish::{self, Finished};
 use crate::guest::GuestError;
 use crate::load::Loaded;
 use crate::order::{self, Circular, End, Node, Order};
 use crate::placement::Placement;
 use crate::problem::{Place, Problem, Severity, printable};
-use crate::request::Request;
-use crate::resolver::{AnswerMap, Inner, Mode, Resolver, fetch_all};
+use crate::request::{Answer, AnswerMap, Request};
+use crate::resolver::{Inner, Mode, Resolver, fetch_all};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
-use crate::secret::{Secret, SecretValue};
+use crate::secret::Secret;
 use crate::secrets::Secrets;
 use crate::stores::{
     self, BulkRequest, Discreet, Grants, Registration, SecretRequest, SecretStore, StoreConfig,
@@ -208,7 +208,7 @@ impl Opening<'_> {
                 }
             };
             // A store that is not there yet may be there soon, and has cost nothing.
-            let lasting = |answer: &Result<SecretValue, SecretError>| !matches!(answer, Err(error) if error.without_store);
+            let lasting = |answer: &Answer| !matches!(answer, Err(error) if error.without_store);
             let answers = answers.into_iter();
             self.answers
                 .extend(answers.filter(|(_, answer)| lasting(answer)));

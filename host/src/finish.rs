@@ -5,6 +5,7 @@
 //! templates are applied to secrets, too.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -13,13 +14,14 @@ use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
 use crate::problem::{Place, Problem, Severity, Subject};
+use crate::request::Answer;
 use crate::resolver::Mode;
 use crate::secret::SecretValue;
 use crate::unquote::unquote;
 
 /// What the items of one component come to: for each item that holds a reference, its value or why
 /// there is none.
-pub(crate) type Answers = BTreeMap<usize, (Origin, Result<SecretValue, SecretError>)>;
+pub(crate) type Answers = BTreeMap<usize, (Origin, Answer)>;
 
 /// How a component ended.
 pub(crate) enum Finished {
@@ -66,8 +68,9 @@ pub(crate) fn finish(
                 let unready = matches!(&answer, Err(error) if is_unready(error, &origin));
                 waiting |= unready;
                 let (value, error) = lenient(item, origin, answer);
-                problems
-                    .extend(error.map(|error| problem(&component, item, error, Severity::Warning)));
+                problems.extend(
+                    error.map(|error| problem(&component, item, &error, Severity::Warning)),
+                );
                 Ok(value)
             }
         };
@@ -88,7 +91,7 @@ pub(crate) fn finish(
                 }
             }
             Err(error) => {
-                problems.push(problem(&component, item, error, Severity::Error));
+                problems.push(problem(&component, item, &error, Severity::Error));
                 failed = true;
             }
         }
@@ -119,7 +122,7 @@ pub(crate) fn slips(component: &Component, mode: Mode) -> Vec<Problem> {
             Mode::Strict if fault.is_error() => Severity::Error,
             _ => Severity::Warning,
         };
-        let mut problem = problem(component, item, error, severity);
+        let mut problem = problem(component, item, &error, severity);
         problem.place = Some(at.clone());
         Some(problem)
     };
@@ -207,8 +210,8 @@ fn is_unready(error: &SecretError, origin: &Origin) -> bool {
 fn lenient(
     item: &Item,
     origin: Origin,
-    answer: Result<SecretValue, SecretError>,
-) -> ((Value, Option<Origin>), Option<SecretError>) {
+    answer: Answer,
+) -> ((Value, Option<Origin>), Option<Arc<SecretError>>) {
     match (answer, &origin) {
         (Ok(value), Origin::Secret { .. }) if value.is_empty() => (literal(item), None),
         (Ok(value), _) => ((Value::Secret(unquote(&value)), Some(origin)), None),
@@ -225,7 +228,7 @@ fn literal(item: &Item) -> (Value, Option<Origin>) {
 pub(crate) fn problem(
     component: &Component,
     item: &Item,
-    error: SecretError,
+    error: &SecretError,
     severity: Severity,
 ) -> Problem {
     let names_no_store = error.class == Class::StoreUnknown && !component.secret_store.is_empty();
@@ -238,10 +241,15 @@ pub(crate) fn problem(
     if let Some(reference) = &item.secret_key_ref {
         names.extend([cut(&reference.name), cut(&reference.key)]);
     }
-    let mut problem = Problem::new(error.class, Some(place.clone()), error.message, error.hint);
+    let mut problem = Problem::new(
+        error.class,
+        Some(place.clone()),
+        error.message.as_str(),
+        error.hint.as_str(),
+    );
     problem.subject = Some(Subject {
         component: cut(&component.name),
-        property: cut(&item.name),
+        property: first_word(&item.name),
         names,
     });
     problem.with_severity(severity)
@@ -250,6 +258,12 @@ pub(crate) fn problem(
 /// A name for a problem, which has its own copy: there can be as many problems as items.
 fn cut(name: &str) -> String {
     name.chars().take(250).collect()
+}
+
+/// An item's name up to its first blank, after which a password may have slipped in: no name has
+/// one.
+fn first_word(name: &str) -> String {
+    cut(name.split(char::is_whitespace).next().unwrap_or_default())
 }
 
 /// What Dapr writes in place of `{appID}` and the like.
@@ -283,7 +297,7 @@ impl Templates {
 
     /// Applies the templates: to text of documents always, to secrets in Dapr mode alone, since it
     /// changes them.
-    fn apply(&self, value: Value, mode: Mode, name: &str) -> Result<Value, SecretError> {
+    fn apply(&self, value: Value, mode: Mode, name: &str) -> Result<Value, Arc<SecretError>> {
         match (value, mode) {
             (Value::Plain(text), _) => self
                 .apply_to(&text, name)
@@ -301,21 +315,20 @@ impl Templates {
     }
 
     /// The text with its templates filled in; nothing where it has none.
-    fn apply_to(&self, text: &str, name: &str) -> Result<Option<String>, SecretError> {
+    fn apply_to(&self, text: &str, name: &str) -> Result<Option<String>, Arc<SecretError>> {
         if !text.contains('{') {
             return Ok(None);
         }
         let mut out = replaced(text, "{uuid}", || uuid::Uuid::new_v4().to_string());
         if out.contains("{podName}") {
             let Some(pod_name) = &self.pod_name else {
-                return Err(SecretError::new(
-                    Class::DocumentSchema,
-                    format!(
-                        "failed to parse metadata: property {} refers to {{podName}} but podName is not set",
-                        crate::problem::printable(name)
-                    ),
-                )
-                .with_hint("set the environment variable `POD_NAME`"));
+                let message = format!(
+                    "failed to parse metadata: property {} refers to {{podName}} but podName is not set",
+                    crate::problem::printable(&first_word(name))
+                );
+                let error = SecretError::new(Class::DocumentSchema, message)
+                    .with_hint("set the environment variable `POD_NAME`");
+                return Err(Arc::new(error));
             };
             out = replaced(&out, "{podName}", || pod_name.clone());
         }

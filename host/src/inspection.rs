@@ -42,7 +42,7 @@ impl InspectedComponent {
         };
         let refused = self.references.iter().filter_map(|reference| {
             let item = self.component.items.get(reference.item)?;
-            let refusal = reference.refusal.clone()?;
+            let refusal = reference.refusal.as_ref()?;
             Some(finish::problem(&self.component, item, refusal, severity))
         });
         refused.collect()

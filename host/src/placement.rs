@@ -1,6 +1,7 @@
 //! What the guest says of where answers belong, and the values that come of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -8,8 +9,8 @@ use crate::component::Component;
 use crate::error::{Class, SecretError};
 use crate::finish;
 use crate::guest::{GuestError, Part, Placed};
-use crate::request::Request;
-use crate::resolver::{AnswerMap, origin};
+use crate::request::{Answer, AnswerMap, Request};
+use crate::resolver::origin;
 use crate::secret::SecretValue;
 use crate::secrets::Secrets;
 
@@ -66,7 +67,7 @@ impl Placement {
             };
             let value = match self.placed.remove(&(index, item)) {
                 Some(parts) => join(&parts, answers.get(wanted)),
-                None => Err(left_out()),
+                None => Err(Arc::new(left_out())),
             };
             values.insert(item, (origin(wanted, secrets), value));
         }
@@ -75,11 +76,10 @@ impl Placement {
 }
 
 /// Joins the parts of a value, all of which are text or the one answer.
-fn join(
-    parts: &[Part],
-    answer: Option<&Result<SecretValue, SecretError>>,
-) -> Result<SecretValue, SecretError> {
-    let answer = answer.cloned().unwrap_or_else(|| Err(left_out()))?;
+fn join(parts: &[Part], answer: Option<&Answer>) -> Answer {
+    let answer = answer
+        .cloned()
+        .unwrap_or_else(|| Err(Arc::new(left_out())))?;
     if let [Part::Answer(_)] = parts {
         return Ok(answer);
     }

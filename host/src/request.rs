@@ -1,4 +1,16 @@
-//! One value that a document asks for.
+//! One value that a document asks for, and its answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::SecretError;
+use crate::secret::SecretValue;
+
+/// What a request is answered with. All who are told of a failure share what it says.
+pub(crate) type Answer = Result<SecretValue, Arc<SecretError>>;
+
+/// What each request is answered with.
+pub(crate) type AnswerMap = BTreeMap<Request, Answer>;
 
 /// A value to be read: a key of a secret, or an environment variable.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -21,7 +21,7 @@ use crate::load::Loaded;
 use crate::observer::{Observer, ResolveEvent};
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::request::Request;
+use crate::request::{AnswerMap, Request};
 use crate::resolution::{Resolution, Stats};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
@@ -407,15 +407,12 @@ pub(crate) async fn fetch_all(
     stream::iter(wanted)
         .map(|wanted| async move {
             let value = secrets.value(&wanted, context, run).await;
-            (wanted, value)
+            (wanted, value.map_err(Arc::new))
         })
         .buffer_unordered(at_a_time.max(1))
         .collect()
         .await
 }
-
-/// What each request is answered with.
-pub(crate) type AnswerMap = BTreeMap<Request, Result<SecretValue, SecretError>>;
 
 /// Where a value comes from, with the store that is asked in fact.
 pub(crate) fn origin(wanted: &Request, secrets: &Secrets) -> Origin {

@@ -24,6 +24,9 @@ pub(crate) struct FetchKey {
 /// What comparing names may cost in one run: some hundredths of a second.
 const MOST_COMPARED: usize = 5_000_000;
 
+/// How many bytes of hints may list names in one run.
+const MOST_LISTED: usize = 4 << 20;
+
 /// What one run has fetched: each secret once, however many references name it.
 #[derive(Default)]
 pub(crate) struct Run {
@@ -32,6 +35,8 @@ pub(crate) struct Run {
     calls: AtomicU64,
     /// What comparing names has cost.
     compared: AtomicUsize,
+    /// How many bytes of hints list names.
+    listed: AtomicUsize,
 }
 
 impl Run {
@@ -53,6 +58,11 @@ impl Run {
     /// lengths: there can be as many failures as references.
     pub(crate) fn spend(&self, cost: usize) -> bool {
         self.compared.fetch_add(cost, Ordering::Relaxed) < MOST_COMPARED
+    }
+
+    /// Whether there is room for one more hint that lists names, which has this many bytes.
+    pub(crate) fn list(&self, bytes: usize) -> bool {
+        self.listed.fetch_add(bytes, Ordering::Relaxed) < MOST_LISTED
     }
 
     pub(crate) fn fetch(&self, key: &FetchKey) -> Option<Fetch> {

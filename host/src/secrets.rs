@@ -427,9 +427,11 @@ impl Secrets {
         let stores = read(&self.door.stores);
         let hint = if stores.is_empty() {
             "there are no stores: declare one as a component, or give one with `--store`".to_owned()
-        } else {
+        } else if run.list(stores.keys().take(20).map(String::len).sum()) {
             let names = stores.keys().map(String::as_str);
             suggest::among_within("stores", effective, names, |cost| run.spend(cost))
+        } else {
+            "check its name".to_owned()
         };
         Err(SecretError::new(
             Class::StoreUnknown,
@@ -562,8 +564,13 @@ async fn within<T>(
 
 fn absent_key(secret: &str, key: &str, found: &Secret, run: &Run) -> SecretError {
     const MOST: usize = 20;
-    let keys: Vec<String> = found.keys().take(MOST).map(printable).collect();
-    let hint = suggest::among_within("keys", key, found.keys(), |cost| run.spend(cost));
+    let listed = || found.keys().take(MOST);
+    let is_listed = run.list(listed().map(str::len).sum());
+    let hint = if is_listed {
+        suggest::among_within("keys", key, found.keys(), |cost| run.spend(cost))
+    } else {
+        "check the key".to_owned()
+    };
     let mut error = SecretError::new(
         Class::KeyAbsent,
         format!(
@@ -573,7 +580,9 @@ fn absent_key(secret: &str, key: &str, found: &Secret, run: &Run) -> SecretError
         ),
     )
     .with_hint(hint);
-    error.keys = keys;
+    if is_listed {
+        error.keys = listed().map(printable).collect();
+    }
     error
 }
 

@@ -13,6 +13,9 @@ use super::arguments::Global;
 use super::mask::mask;
 use super::output;
 
+/// A line of more characters is not shown.
+const LONGEST: usize = 400;
+
 /// The texts of the documents, for showing a line of them.
 #[derive(Default)]
 pub(super) struct Sources(BTreeMap<String, Source>);
@@ -24,7 +27,8 @@ struct Source {
 }
 
 impl Source {
-    /// A line, by its number from 0.
+    /// A line, by its number from 0, or the beginning of one that is longer than is shown: there can
+    /// be a problem at each of its bytes.
     fn line(&self, index: usize) -> Option<&[u8]> {
         let lines = self.lines.get_or_init(|| {
             let mut lines = vec![0];
@@ -39,6 +43,7 @@ impl Source {
             lines
         });
         let line = self.text.get(*lines.get(index)?..)?;
+        let line = line.get(..line.len().min(4 * LONGEST + 1))?;
         let end =
             (0..line.len()).find(|&end| line.get(end..).is_some_and(|rest| line_break(rest) > 0));
         line.get(..end.unwrap_or(line.len()))
@@ -74,10 +79,9 @@ impl Sources {
 
     /// A line of a document, if it is there and not endless.
     fn line(&self, place: &Place) -> Option<String> {
-        const LONGEST: usize = 400;
         let source = self.0.get(place.document.as_ref())?;
         let line = source.line(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
-        let line = String::from_utf8_lossy(line.get(..line.len().min(4 * LONGEST))?);
+        let line = String::from_utf8_lossy(line);
         let line = line.trim_start_matches('\u{feff}');
         (line.chars().count() <= LONGEST).then(|| line.to_owned())
     }

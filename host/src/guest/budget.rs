@@ -87,10 +87,11 @@ impl Budget {
         self.left.load(Ordering::Acquire) > self.total_memory / 4
     }
 
-    /// Counts memory of the host that goes to what a guest said.
+    /// Counts memory of the host that goes to what a guest said. A quarter is left for the instances
+    /// that place answers later.
     pub(crate) fn hold(&self, bytes: usize) -> Result<Held, super::GuestError> {
         let mut held = self.nothing_held();
-        if held.take(bytes) {
+        if held.take_leaving(bytes, self.total_memory / 4) {
             Ok(held)
         } else {
             Err(super::GuestError::CROWDED)
@@ -116,7 +117,12 @@ pub(crate) struct Held {
 impl Held {
     /// Takes more; says whether there was as much.
     pub(super) fn take(&mut self, more: usize) -> bool {
-        let take = |left: usize| left.checked_sub(more);
+        self.take_leaving(more, 0)
+    }
+
+    /// The same where so much is left afterwards.
+    fn take_leaving(&mut self, more: usize, reserve: usize) -> bool {
+        let take = |left: usize| left.checked_sub(more).filter(|left| *left >= reserve);
         let taken = self
             .left
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)

@@ -10,7 +10,7 @@ use super::bindings::keyref::secrets::secret_store::{
     add_to_linker as add_interface,
 };
 use crate::error::{Class, SecretError};
-use crate::request::Request;
+use crate::request::{Answer, Request};
 use crate::secret::SecretValue;
 
 /// What a guest holds instead of a secret.
@@ -36,13 +36,13 @@ struct Fetched {
     /// For each request, which of the answers is its own.
     known: BTreeMap<Request, usize>,
     /// Answers, each with the index of its request in the set.
-    answers: Vec<(usize, Result<SecretValue, SecretError>)>,
+    answers: Vec<(usize, Answer)>,
 }
 
 impl Answers {
     /// Answers for these requests, each with its index in the set that they are of.
     pub(crate) fn new(
-        answers: impl IntoIterator<Item = (usize, Request, Result<SecretValue, SecretError>)>,
+        answers: impl IntoIterator<Item = (usize, Request, Answer)>,
         most_handles: usize,
     ) -> Self {
         let mut fetched = Fetched::default();
@@ -67,7 +67,7 @@ impl Answers {
         Some(self.of(handle)?.0)
     }
 
-    fn of(&self, handle: &Resource<Handle>) -> Option<&(usize, Result<SecretValue, SecretError>)> {
+    fn of(&self, handle: &Resource<Handle>) -> Option<&(usize, Answer)> {
         let handle = usize::try_from(handle.rep()).ok()?;
         self.fetched.answers.get(*self.handles.get(handle)?)
     }
