@@ -1,6 +1,7 @@
 //! What the command reads: files, folders, patterns and standard input.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use keyref_tests::library::manifest;
@@ -112,10 +113,7 @@ fn a_file_that_two_arguments_name_is_read_once() {
 #[cfg(unix)]
 fn a_pipe_in_a_folder_is_left_out() {
     let work = folder(&[("c.yaml", manifest("c", &[], "").as_bytes())]);
-    let made = Command::new("mkfifo")
-        .arg(work.path().join("p.yaml"))
-        .status();
-    assert!(made.unwrap().success());
+    pipe(work.path(), "p.yaml");
     let output = Run::new(work.path(), &["check", "."]).output();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(
@@ -135,16 +133,178 @@ fn files_are_not_read_further_than_a_document_may_be() {
         "document-limit",
         "{output:?}"
     );
-    for index in 0..9 {
+    for index in 0..10 {
         let text = format!("# {}\n", "x".repeat(4_100_000));
         std::fs::write(work.path().join(format!("{index}.yaml")), text).unwrap();
     }
-    let output = Run::new(work.path(), &["check", "."]).output();
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    std::fs::write(work.path().join("0.yaml"), manifest("c", &[], "")).unwrap();
+    let output = Run::new(work.path(), &["check", ".", "--format", "json"]).output();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let checked = json(&output);
+    assert_eq!(checked["components"], 1, "{checked}");
+    let message = checked["problems"][0]["message"].as_str().unwrap();
     assert!(
-        stderr(&output).contains("more than 32 MiB together"),
+        message.contains("more than 32 MiB together: this one and 0 more"),
+        "{checked}"
+    );
+}
+
+/// Makes a pipe that nobody writes to.
+fn pipe(folder: &Path, name: &str) {
+    let made = Command::new("mkfifo").arg(folder.join(name)).status();
+    assert!(made.unwrap().success());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_that_nobody_writes_to_keeps_no_command_beyond_its_timeout() {
+    let reference = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "vault");
+    let declared = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: vault}\nspec:\n  \
+                    type: secretstores.local.file\n  version: v1\n  metadata:\n  \
+                    - {name: secretsFile, value: pipe}\n";
+    let work = folder(&[
+        ("c.yaml", reference.as_bytes()),
+        ("store.yaml", declared.as_bytes()),
+    ]);
+    pipe(work.path(), "pipe");
+    let ends = |arguments: &[&str], class: &str| {
+        let arguments = [&["check", "--format", "json", "--timeout", "1"], arguments].concat();
+        let output = Run::new(work.path(), &arguments).output();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(json(&output)["problems"][0]["class"], class, "{output:?}");
+    };
+    ends(&["c.yaml", "--store", "vault=local.file:pipe"], "timed-out");
+    ends(&["pipe"], "timed-out");
+    ends(&["c.yaml", "--config", "pipe"], "timed-out");
+    // A document may not name one at all.
+    ends(&["c.yaml", "store.yaml"], "store-misconfigured");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_cannot_be_read_keeps_no_other_out() {
+    let work = folder(&[("r/c.yaml", manifest("c", &[], "").as_bytes())]);
+    std::os::unix::fs::symlink("/proc/self/mem", work.path().join("r/d.yaml")).unwrap();
+    let output = Run::new(work.path(), &["check", "r", "--format", "json"]).output();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let checked = json(&output);
+    assert_eq!(checked["components"], 1, "{checked}");
+    assert_eq!(checked["problems"][0]["class"], "document-unreadable");
+    assert_eq!(checked["problems"][0]["document"], "r/d.yaml");
+    // One that is asked for by its name is wrong usage.
+    let output = Run::new(work.path(), &["check", "r/d.yaml"]).output();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_to_a_file_beside_it_declares_its_components_again() {
+    let work = folder(&[("r/c.yaml", manifest("c", &[], "").as_bytes())]);
+    std::os::unix::fs::symlink("c.yaml", work.path().join("r/d.yaml")).unwrap();
+    let output = Run::new(work.path(), &["check", "r"]).output();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        stderr(&output).contains("duplicate definition of Component name c"),
         "{output:?}"
     );
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_hides_nothing_else() {
+    let texts = [
+        (
+            "good.yaml",
+            manifest("good", &["{name: p, secretKeyRef: {name: s}}"], "vault"),
+        ),
+        (
+            "bad.yaml",
+            manifest("bad", &["{name: p, secretKeyRef: {name: s}}"], "broken"),
+        ),
+        (
+            "none.yaml",
+            manifest(
+                "none",
+                &["{name: p, secretKeyRef: {name: absent}}"],
+                "vault",
+            ),
+        ),
+    ];
+    let files = texts.iter().map(|(path, text)| (*path, text.as_bytes()));
+    let files: Vec<_> = files.chain([("s.json", &br#"{"s": "v"}"#[..])]).collect();
+    let work = folder(&files);
+    let stores = [
+        "good.yaml",
+        "bad.yaml",
+        "none.yaml",
+        "--store",
+        "vault=local.file:s.json",
+        "--store",
+        "broken=local.file:no.json",
+        "--format",
+        "json",
+    ];
+    let run = |verb: &[&str]| Run::new(work.path(), &[verb, &stores].concat()).output();
+    let output = run(&["resolve"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let resolved = json(&output);
+    assert_eq!(resolved["components"][0]["name"], "good", "{resolved}");
+    let problems = resolved["problems"].as_array().unwrap().iter();
+    let classes: Vec<_> = problems
+        .map(|problem| problem["class"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        classes,
+        [
+            "store-misconfigured",
+            "secret-absent",
+            "store-misconfigured"
+        ]
+    );
+    // Where nothing is read, nothing is opened.
+    for verb in [&["inspect"][..], &["stores"], &["check", "--offline"]] {
+        let output = run(verb);
+        assert_eq!(output.status.code(), Some(0), "{verb:?}: {output:?}");
+    }
+    let get = [
+        "get",
+        "vault",
+        "s",
+        "s",
+        "--store",
+        "vault=local.file:s.json",
+        "--store",
+        "broken=local.file:no.json",
+    ];
+    assert_eq!(stdout(&Run::new(work.path(), &get).output()), "v");
+}
+
+#[test]
+fn a_store_is_given_once() {
+    let work = folder(&[("c.yaml", manifest("c", &[], "").as_bytes())]);
+    let stores = ["--store", "a=local.env", "--store", "a=local.env:P_"];
+    let output = Run::new(work.path(), &[&["check", "c.yaml"], &stores[..]].concat()).output();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        stderr(&output).contains("`--store a=…` is given twice"),
+        "{output:?}"
+    );
+}
+
+/// A problem at each of the places of a line that is too long to show.
+#[test]
+fn a_line_of_many_problems_is_looked_at_no_further_than_it_is_shown() {
+    let items = (0..10_000).map(|n| format!("{{name: n, secretKeyRef: {{name: s{n}}}}}"));
+    let items: Vec<_> = items.collect();
+    let text = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: c}}\nspec: {{type: state.redis, \
+         version: v1, metadata: [{}]}}\nauth: {{secretStore: vault}}\n",
+        items.join(", ")
+    );
+    let work = folder(&[("c.yaml", text.as_bytes()), ("s.json", b"{}")]);
+    let arguments = ["check", "c.yaml", "--store", "vault=local.file:s.json"];
+    let output = Run::new(work.path(), &arguments).output();
+    assert!(stderr(&output).ends_with("10000 errors, 0 warnings\n"));
+    assert!(!stderr(&output).contains("secretKeyRef"));
 }
 
 #[test]

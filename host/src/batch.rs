@@ -217,8 +217,8 @@ impl Batch {
                 (Ok(placed), _) => placement.add(placed),
                 (Err(error), &[index]) => placement.fail(index, error),
                 (Err(GuestError::Cancelled), _) => return placement,
-                // Fewer of them would find no more memory.
-                (Err(error), indices) if error.is_crowded() => {
+                // Fewer of them would find no more memory or time.
+                (Err(error), indices) if error.is_crowded() || error == GuestError::Late => {
                     for &index in indices {
                         placement.fail(index, error);
                     }
@@ -351,13 +351,15 @@ fn within<R>(
     bytes: usize,
     call: impl FnOnce(std::time::Duration) -> Result<R, GuestError>,
 ) -> Result<R, GuestError> {
-    let time = budget.allowance(bytes).ok_or(GuestError::Limit("time"))?;
+    let time = budget.allowance(bytes)?;
     let begin = Instant::now();
-    let result = call(time);
-    if result.is_err() {
+    call(time).map_err(|error| {
         budget.waste(begin.elapsed());
-    }
-    result
+        match budget.is_late() {
+            true => GuestError::Late,
+            false => error,
+        }
+    })
 }
 
 /// The problem for a document at which the guest failed.

@@ -13,12 +13,13 @@ use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resolver::{Inner, Mode, Resolver};
 use crate::secrets::{Secrets, Setup};
-use crate::stores::{Grants, SecretStore};
+use crate::stores::{Grants, SecretStore, StoreError};
 
 /// Puts a [`Resolver`] together. What is not given here, documents cannot reach.
 #[derive(Default)]
 pub struct ResolverBuilder {
     stores: Vec<(String, Arc<dyn SecretStore>)>,
+    unusable: Vec<(String, StoreError)>,
     policy: Policy,
     configurations: Vec<Document>,
     mode: Mode,
@@ -43,6 +44,14 @@ impl ResolverBuilder {
     #[must_use]
     pub fn shared_store(mut self, name: impl Into<String>, store: Arc<dyn SecretStore>) -> Self {
         self.stores.push((name.into(), store));
+        self
+    }
+
+    /// Says that there is a store of this name, and why it cannot be used: what refers to it fails
+    /// with this error, and all else goes on.
+    #[must_use]
+    pub fn unusable_store(mut self, name: impl Into<String>, error: StoreError) -> Self {
+        self.unusable.push((name.into(), error));
         self
     }
 
@@ -159,6 +168,9 @@ impl ResolverBuilder {
         });
         for (name, store) in self.stores {
             secrets.insert(name, store);
+        }
+        for (name, error) in self.unusable {
+            secrets.insert_broken(name, error);
         }
         Ok(Resolver::from_inner(Inner {
             guest,

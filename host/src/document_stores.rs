@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::advice;
@@ -23,11 +22,9 @@ use crate::request::{Answer, AnswerMap, Request};
 use crate::resolver::{Inner, Mode, Resolver, fetch_all};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
-use crate::secret::Secret;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, within};
 use crate::stores::{
-    self, BulkRequest, Discreet, Grants, Registration, SecretRequest, SecretStore, StoreConfig,
-    StoreError,
+    self, Discreet, Grants, Registration, SecretStore, StoreConfig, StoreError, Unopened,
 };
 use crate::suggest;
 
@@ -76,8 +73,7 @@ pub(crate) fn declare(
         };
         match check_kind(component, grants) {
             Ok(registration) => {
-                let is_namespaced = registration.is_namespaced;
-                secrets.insert(&component.name, Arc::new(Unopened { is_namespaced }));
+                secrets.insert(&component.name, Arc::new(Unopened::of(registration)));
             }
             Err(error) => {
                 let place = &component.type_position;
@@ -135,6 +131,13 @@ impl Opening<'_> {
         let Some(component) = batch.and_then(|batch| batch.component(index)).cloned() else {
             return;
         };
+        if loaded.budget.is_late() {
+            let error = StoreError::new(Class::TimedOut, "it was not opened before the deadline");
+            let place = &component.type_position;
+            let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
+            loaded.problems.push(problem);
+            return;
+        }
         if let Err(error) = check_kind(&component, self.grants) {
             let place = &component.type_position;
             let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
@@ -153,7 +156,7 @@ impl Opening<'_> {
             .iter()
             .any(|property| matches!(property.value, Value::Secret(_)));
         let opened = match self.config(&component, &resolved.properties) {
-            Ok(config) => open_aside(config).await,
+            Ok(config) => within(self.context, open_aside(config)).await,
             Err(error) => Err(error),
         };
         let opened = match opened {
@@ -407,37 +410,4 @@ fn refuse_circles(
         let problem = problem(component, &component.secret_store_position, error, severity);
         loaded.problems.push(problem);
     }
-}
-
-/// A store that is declared and not opened, where nothing is to be fetched.
-#[derive(Debug)]
-struct Unopened {
-    is_namespaced: bool,
-}
-
-#[async_trait]
-impl SecretStore for Unopened {
-    async fn get(
-        &self,
-        _request: &SecretRequest,
-        _context: &Context,
-    ) -> Result<Option<Secret>, StoreError> {
-        Err(unopened())
-    }
-
-    async fn bulk(
-        &self,
-        _request: &BulkRequest,
-        _context: &Context,
-    ) -> Result<BTreeMap<String, Secret>, StoreError> {
-        Err(unopened())
-    }
-
-    fn is_namespaced(&self) -> bool {
-        self.is_namespaced
-    }
-}
-
-fn unopened() -> StoreError {
-    StoreError::new(Class::Internal, "the store is not open")
 }

@@ -7,6 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Class {
+    /// A file of documents cannot be read.
+    DocumentUnreadable,
     /// The text is not YAML.
     DocumentSyntax,
     /// The YAML is not the resource that it claims to be, or two resources have one name.
@@ -48,7 +50,8 @@ struct Row {
 
 impl Class {
     /// All classes, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: &'static [Self] = &[
+        Self::DocumentUnreadable,
         Self::DocumentSyntax,
         Self::DocumentSchema,
         Self::DocumentLimit,
@@ -97,6 +100,7 @@ impl Class {
             code, exit_status, http_status, grpc_status, retry_helps,
         };
         match self {
+            Self::DocumentUnreadable => row("document-unreadable", 1, 400,  3, false),
             Self::DocumentSyntax     => row("document-syntax",     1, 400,  3, false),
             Self::DocumentSchema     => row("document-schema",     1, 400,  3, false),
             Self::DocumentLimit      => row("document-limit",      1, 413,  8, false),
@@ -175,7 +179,7 @@ mod tests {
 
     #[test]
     fn only_defects_exit_with_2() {
-        for class in Class::ALL {
+        for &class in Class::ALL {
             assert_eq!(
                 class.exit_status() == 2,
                 class == Class::Internal,

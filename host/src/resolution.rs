@@ -44,7 +44,7 @@ pub struct Stats {
     pub cache_hits: u64,
     /// Time in the guest to parse.
     pub parse: Duration,
-    /// Time to fetch.
+    /// Time to open the stores of the documents, and to fetch.
     pub fetch: Duration,
     /// Time in the guest to place, and to finish.
     pub place: Duration,

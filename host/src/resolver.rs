@@ -119,12 +119,14 @@ impl Resolver {
             Some(_) => inner.secrets.fork(),
             None => inner.secrets.clone(),
         };
+        let opening = Instant::now();
         let mut answers = match &inner.document_stores {
             Some(grants) => {
                 document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await
             }
             None => AnswerMap::new(),
         };
+        let opening = opening.elapsed();
         let references = loaded
             .requests()
             .map(|request| origin(request, &secrets))
@@ -135,7 +137,7 @@ impl Resolver {
         let wanted = wanted.filter(|request| !answers.contains_key(request));
         let wanted = wanted.cloned().collect();
         answers.extend(fetch_all(wanted, &secrets, context, &run, inner.limits.fetches).await);
-        let fetch = fetching.elapsed();
+        let fetch = opening + fetching.elapsed();
         let placing = Instant::now();
         let components = self.place(&mut loaded, &answers, &secrets, context).await;
         let problems = loaded.take_problems();
@@ -300,9 +302,9 @@ impl Resolver {
         self.inner.secrets.calls()
     }
 
-    /// The names of the stores, sorted.
+    /// The names of the stores, sorted; those that cannot be used as well.
     pub fn stores(&self) -> Vec<String> {
-        self.inner.secrets.names().into_iter().collect()
+        self.inner.secrets.declared()
     }
 
     /// The policy.

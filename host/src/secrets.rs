@@ -540,7 +540,7 @@ impl Drop for InflightEntry {
 }
 
 /// Waits until the context's deadline, and no longer.
-async fn within<T>(
+pub(crate) async fn within<T>(
     context: &Context,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::arguments::{CheckArguments, CheckFormat, Global};
 use super::json::{self, ProblemShape};
-use super::{Status, diagnostics, output, sarif, session};
+use super::session::{self, Need};
+use super::{Status, diagnostics, output, sarif};
 
 #[derive(Serialize)]
 struct Checked<'c> {
@@ -17,7 +18,11 @@ struct Checked<'c> {
 }
 
 pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<Status> {
-    let mut session = match session::open(global, &arguments.documents)? {
+    let need = match arguments.offline {
+        true => Need::Names,
+        false => Need::Values,
+    };
+    let mut session = match session::open(global, &arguments.documents, need).await? {
         Ok(session) => session,
         Err(refused) => {
             print_shapes(0, 0, &refused.problems, arguments.format)?;
@@ -55,6 +60,7 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
             resolution.problems,
         )
     };
+    problems.extend(std::mem::take(&mut session.problems));
     problems.extend(session.slips(&stores, &references));
     problems.extend(session.resolver.unused_entries(&stores, &references));
     let references = references.len();

@@ -1,16 +1,20 @@
 //! The files of `--config`.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use keyref::Document;
 use keyref::error::Class;
 use keyref::problem::{Place, Problem, Severity, terminal_safe};
+use keyref::{Document, Limits};
 
-/// Reads them.
+use super::documents;
+
+/// Reads them, no further than one may have.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
     let read = |path: &PathBuf| {
-        let text = std::fs::read(path);
+        let most = Limits::default().document_bytes;
+        let text = File::open(path).and_then(|file| documents::read_all(file, most));
         let shown = || {
             format!(
                 "failed to read `{}`",

@@ -7,31 +7,34 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use globset::GlobBuilder;
-use keyref::problem::terminal_safe;
+use keyref::error::Class;
+use keyref::problem::{Place, Problem, terminal_safe};
 use keyref::{Document, Limits};
 
 use super::output;
 
-/// Reads documents in the order given. Files of `except` are left out.
-pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Vec<Document>> {
-    let except: BTreeSet<PathBuf> = except
-        .iter()
-        .filter_map(|path| path.canonicalize().ok())
-        .collect();
-    let limits = Limits::default();
-    let (mut documents, mut total) = (Vec::new(), 0);
-    let mut add = |name: String, text: Vec<u8>| {
-        total += text.len().min(limits.document_bytes);
-        if total > limits.total_bytes {
-            let most = limits.total_bytes >> 20;
-            bail!("the documents hold more than {most} MiB together: give them in several calls");
-        }
-        documents.push(Document::new(name, text));
-        Ok(())
-    };
+/// What was read, and what could not be.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) documents: Vec<Document>,
+    pub(super) problems: Vec<Problem>,
+    bytes: usize,
+    /// The first document that is too much for one call, and how many others are.
+    left_out: Option<(String, usize)>,
+}
+
+/// Reads documents in the order given. Files of `except`, which stores are opened from, are left
+/// out.
+///
+/// # Errors
+/// Fails where an argument names nothing; a file of a folder that cannot be read is a problem.
+pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Read> {
+    let except: BTreeSet<PathBuf> = except.iter().filter_map(|path| identity(path)).collect();
+    let mut read = Read::default();
     let mut stdin_read = false;
     // A file that two arguments name is read once.
     let mut known = BTreeSet::new();
@@ -40,33 +43,99 @@ pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Res
             if std::mem::replace(&mut stdin_read, true) {
                 bail!("`-` is given twice, and standard input can be read only once");
             }
-            let text = read_all(io::stdin().lock(), &limits)?;
-            add("<stdin>".to_owned(), text)?;
+            read.add("<stdin>".to_owned(), io::stdin().lock())
+                .context("failed to read standard input")?;
             continue;
         }
-        for path in expand(argument, quiet)? {
-            if let Ok(path) = path.canonicalize()
-                && (except.contains(&path) || !known.insert(path))
-            {
-                continue;
+        let (paths, is_named) = expand(argument, quiet)?;
+        for path in paths {
+            if let Some(identity) = identity(&path) {
+                if except.contains(&identity) {
+                    warn(&path, "is the file of a store", quiet);
+                    continue;
+                }
+                if !known.insert(identity) {
+                    continue;
+                }
             }
-            let file = fs::File::open(&path)
-                .with_context(|| format!("failed to open `{}`", shown(&path)))?;
-            let text = read_all(file, &limits)
-                .with_context(|| format!("failed to read `{}`", shown(&path)))?;
-            add(path.display().to_string(), text)?;
+            let name = path.display().to_string();
+            let added = fs::File::open(&path).and_then(|file| read.add(name, file));
+            match added {
+                Ok(()) => {}
+                Err(error) if is_named => {
+                    let failed = format!("failed to read `{}`", shown(&path));
+                    return Err(anyhow::Error::new(error).context(failed));
+                }
+                Err(error) => read.problems.push(unreadable(&path, &error)),
+            }
         }
     }
-    Ok(documents)
+    read.problems.extend(read.too_much());
+    Ok(read)
 }
 
-/// Reads to the end, or one byte further than a document may have: the resolver then refuses it.
-fn read_all(source: impl io::Read, limits: &Limits) -> io::Result<Vec<u8>> {
+impl Read {
+    /// Reads to the end, or one byte further than a document may have: the resolver then refuses it.
+    fn add(&mut self, name: String, source: impl io::Read) -> io::Result<()> {
+        let limits = Limits::default();
+        if self.bytes > limits.total_bytes {
+            match &mut self.left_out {
+                Some((_, others)) => *others += 1,
+                None => self.left_out = Some((name, 0)),
+            }
+            return Ok(());
+        }
+        let text = read_all(source, limits.document_bytes)?;
+        // One that is too long is refused, and takes nothing from the others.
+        self.bytes += text.len().min(limits.document_bytes);
+        self.documents.push(Document::new(name, text));
+        Ok(())
+    }
+
+    fn too_much(&self) -> Option<Problem> {
+        let (name, others) = self.left_out.as_ref()?;
+        let most = Limits::default().total_bytes >> 20;
+        let message = format!(
+            "the documents hold more than {most} MiB together: this one and {others} more are not read"
+        );
+        let hint = "give them in several calls";
+        let place = Some(Place::new(&Arc::from(name.as_str()), 1, 1));
+        Some(Problem::new(Class::DocumentLimit, place, message, hint))
+    }
+}
+
+/// Reads to the end, or one byte further than may be.
+pub(super) fn read_all(source: impl io::Read, most: usize) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let most = u64::try_from(limits.document_bytes).unwrap_or(u64::MAX);
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
     let mut source = source.take(most.saturating_add(1));
     source.read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// What makes two paths one: links to a file are files of their own, as in Dapr.
+fn identity(path: &Path) -> Option<PathBuf> {
+    let folder = match path.parent()? {
+        folder if folder.as_os_str().is_empty() => Path::new("."),
+        folder => folder,
+    };
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let place = Some(Place::new(&Arc::from(path.display().to_string()), 1, 1));
+    let message = format!("the file cannot be read: {}", error.kind());
+    let hint = "check its owner and its mode";
+    Problem::new(Class::DocumentUnreadable, place, message, hint)
+}
+
+fn warn(path: &Path, reason: &str, quiet: bool) {
+    if !quiet {
+        output::message(&format!(
+            "warning: `{}` {reason} and is not loaded",
+            shown(path)
+        ));
+    }
 }
 
 /// A path for a terminal.
@@ -74,20 +143,20 @@ fn shown(path: &Path) -> String {
     terminal_safe(&path.to_string_lossy())
 }
 
-/// The files that an argument names.
-fn expand(argument: &str, quiet: bool) -> Result<Vec<PathBuf>> {
+/// The files that an argument names, and whether it names one itself.
+fn expand(argument: &str, quiet: bool) -> Result<(Vec<PathBuf>, bool)> {
     let path = Path::new(argument);
     if path.is_dir() {
-        return folder(path, quiet);
+        return Ok((folder(path, quiet)?, false));
     }
     if path.exists() || !argument.contains(['*', '?', '[', '{']) {
-        return Ok(vec![path.to_owned()]);
+        return Ok((vec![path.to_owned()], true));
     }
     let files = pattern(argument)?;
     if files.is_empty() {
         bail!("no file matches `{}`", terminal_safe(argument));
     }
-    Ok(files)
+    Ok((files, false))
 }
 
 fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
@@ -113,11 +182,7 @@ fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
         };
         match skipped {
             None => files.push(path),
-            Some(_) if quiet => {}
-            Some(reason) => output::message(&format!(
-                "warning: `{}` {reason} and is not loaded",
-                shown(&path)
-            )),
+            Some(reason) => warn(&path, reason, quiet),
         }
     }
     files.sort_by(|a, b| {

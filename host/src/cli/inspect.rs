@@ -9,10 +9,11 @@ use keyref::{InspectedComponent, InspectedReference};
 
 use super::arguments::{Format, Global, InspectArguments};
 use super::json::{self, Inspected, InspectedShape};
-use super::{Status, diagnostics, output, session};
+use super::session::{self, Need};
+use super::{Status, diagnostics, output};
 
 pub(super) async fn run(global: &Global, arguments: &InspectArguments) -> Result<Status> {
-    let mut session = match session::open(global, &arguments.documents)? {
+    let mut session = match session::open(global, &arguments.documents, Need::Names).await? {
         Ok(session) => session,
         Err(refused) => {
             print(&[], &refused.problems, arguments.format)?;
@@ -27,6 +28,7 @@ pub(super) async fn run(global: &Global, arguments: &InspectArguments) -> Result
         .iter()
         .flat_map(|found| &found.references);
     let references: Vec<_> = references.map(|found| found.origin.clone()).collect();
+    problems.extend(std::mem::take(&mut session.problems));
     problems.extend(session.slips(&inspection.stores, &references));
     print(&inspection.components, &problems, arguments.format)?;
     session::print_stats(global, &inspection.stats);

@@ -10,7 +10,7 @@ use keyref::{Context, Resolver, Stats};
 use super::Status;
 use super::arguments::Global;
 use super::diagnostics::{self, Sources};
-use super::session;
+use super::session::{self, Need};
 
 /// The stores of a command, opened, and what was wrong with their documents.
 pub(super) struct Reading {
@@ -25,16 +25,20 @@ pub(super) async fn open(
     global: &Global,
     resources: &[String],
 ) -> Result<std::result::Result<Reading, Status>> {
-    let mut session = match session::open(global, resources)? {
+    let mut session = match session::open(global, resources, Need::Values).await? {
         Ok(session) => session,
         Err(refused) => return Ok(Err(refused.print(global))),
     };
     let documents = std::mem::take(&mut session.documents);
     let opening = session.resolver.with_stores_of(documents, &session.context);
-    let (resolver, problems) = opening.await;
+    let (resolver, problems) = session::wait(global, "opening", opening).await;
     session.resolver = resolver;
-    let slips = session.slips(&session.resolver.stores(), &[]);
-    diagnostics::print(&slips, &session.sources, global);
+    let mut all = std::mem::take(&mut session.problems);
+    all.extend(problems);
+    all.extend(session.slips(&session.resolver.stores(), &[]));
+    // What is wrong is told where nothing can be read, since it may be why.
+    let (problems, warnings): (Vec<_>, Vec<_>) = all.into_iter().partition(diagnostics::is_error);
+    diagnostics::print(&warnings, &session.sources, global);
     Ok(Ok(Reading {
         resolver: session.resolver,
         context: session.context,

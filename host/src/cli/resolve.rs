@@ -10,13 +10,14 @@ use zeroize::Zeroizing;
 
 use super::arguments::{Global, ResolveArguments, ResolveFormat};
 use super::json::{self, MASKED, Resolved, ResolvedShape};
-use super::{Status, diagnostics, output, session};
+use super::session::{self, Need};
+use super::{Status, diagnostics, output};
 
 pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result<Status> {
     if arguments.format == ResolveFormat::Env && !arguments.reveal {
         bail!("`--format env` prints values, so it needs `--reveal`");
     }
-    let mut session = match session::open(global, &arguments.documents)? {
+    let mut session = match session::open(global, &arguments.documents, Need::Values).await? {
         Ok(session) => session,
         Err(refused) => {
             print_shapes(Vec::new(), &refused.problems, arguments.format)?;
@@ -27,6 +28,7 @@ pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result
     let work = session.resolver.resolve(documents, &session.context);
     let mut resolution = session::wait(global, "resolving", work).await;
     let mut problems = std::mem::take(&mut resolution.problems);
+    problems.extend(std::mem::take(&mut session.problems));
     problems.extend(session.slips(&resolution.stores, &resolution.references));
     let (components, shapes) = printable(&resolution.components, arguments.reveal, &mut problems);
     match arguments.format {

@@ -11,7 +11,9 @@ use keyref::component::{Component, Origin};
 use keyref::env::{self, Environment};
 use keyref::error::Class;
 use keyref::problem::{Problem, Severity, terminal_safe};
-use keyref::stores::{self, BUILTIN_KUBERNETES, Grants, SecretStore, StoreConfig};
+use keyref::stores::{
+    self, BUILTIN_KUBERNETES, Grants, SecretStore, StoreConfig, StoreError, Unopened,
+};
 use keyref::{BuildError, Context, Document, Mode, Resolver, suggest};
 
 use super::arguments::{Global, ModeArgument};
@@ -27,16 +29,36 @@ pub(super) struct Session {
     pub(super) context: Context,
     pub(super) documents: Vec<Document>,
     pub(super) sources: Sources,
+    /// What could not be read, and the stores of `--store` that could not be opened.
+    pub(super) problems: Vec<Problem>,
     /// The names of the stores that `--store` gives.
     given: Vec<String>,
     /// What is probably a slip in the files of `--config`.
     config_slips: Vec<Problem>,
 }
 
-/// Why there is no session: what `--store` or `--config` gives cannot be used.
+/// Why there is no session: what `--config` gives cannot be used, or time has run out.
 pub(super) struct Refused {
     pub(super) problems: Vec<Problem>,
     sources: Sources,
+}
+
+/// What a command needs of stores.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Need {
+    /// To read from them.
+    Values,
+    /// To know that they are there.
+    Names,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problems: vec![problem],
+            sources: Sources::default(),
+        }
+    }
 }
 
 impl Refused {
@@ -81,47 +103,54 @@ impl Session {
 
 /// Reads documents and puts the resolver together. The documents are the operator's own, so they
 /// may declare stores; a program to run they may not name.
-pub(super) fn open(
+pub(super) async fn open(
     global: &Global,
     arguments: &[String],
+    need: Need,
 ) -> Result<std::result::Result<Session, Refused>> {
     let environment = Environment::process();
     let context = context(global, &environment);
-    let exchanged: Vec<StoreConfig> = global
-        .store
-        .iter()
-        .map(|store| store_config(store, global, &context, &environment))
-        .collect::<Result<_>>()?;
-    let documents = documents::read(arguments, &files_of_stores(global), global.quiet)?;
+    let exchanged = exchanged(global, &context, &environment)?;
+    let given = exchanged.iter().map(|config| config.name.clone()).collect();
+    let (arguments, files) = (arguments.to_vec(), files_of_stores(&exchanged));
+    let (paths, quiet) = (global.config.clone(), global.quiet);
+    let reading = move || -> Result<_> {
+        let read = documents::read(&arguments, &files, quiet)?;
+        Ok((read, configurations::read(&paths)?))
+    };
+    let Some(read) = until_deadline(&context, reading).await else {
+        let message = "the documents could not be read before the deadline";
+        let problem = Problem::new(Class::TimedOut, None, message, "");
+        return Ok(Err(problem.into()));
+    };
+    let (read, configurations) = read?;
+    let (documents, mut problems) = (read.documents, read.problems);
     let mut builder = Resolver::builder()
         .mode(mode(global))
         .environment(environment.clone())
         .allow_any_namespace()
         .allow_document_stores(Grants::all());
-    for config in &exchanged {
-        match stores::open(config) {
-            Ok(store) => builder = builder.shared_store(&config.name, store),
+    for (name, store) in open_stores(exchanged, need, &context).await {
+        match store {
+            Ok(store) => builder = builder.shared_store(name, store),
             Err(error) => {
-                return Ok(Err(Refused {
-                    problems: vec![diagnostics::store_problem(&config.name, error)],
-                    sources: Sources::default(),
-                }));
+                problems.push(diagnostics::store_problem(&name, error.clone()));
+                builder = builder.unusable_store(name, error);
             }
         }
     }
     if global.kubernetes {
         builder = builder.default_secret_store(BUILTIN_KUBERNETES);
-        let is_builtin = |config: &StoreConfig| config.name == BUILTIN_KUBERNETES;
-        if !exchanged.iter().any(is_builtin) {
+        if !is_given(global, BUILTIN_KUBERNETES) {
             let store = builtin_store(&context, environment)?;
             builder = builder.shared_store(BUILTIN_KUBERNETES, store);
         }
     }
     let mut sources = Sources::of(&documents);
-    let mut slips = Vec::new();
-    for document in configurations::read(&global.config)? {
+    let mut config_slips = Vec::new();
+    for document in configurations {
         sources.add(&document);
-        slips.extend(configurations::slip(&document));
+        config_slips.extend(configurations::slip(&document));
         builder = builder.configuration(document);
     }
     #[cfg(feature = "guest")]
@@ -134,12 +163,81 @@ pub(super) fn open(
             context,
             documents,
             sources,
-            given: exchanged.into_iter().map(|config| config.name).collect(),
-            config_slips: slips,
+            problems,
+            given,
+            config_slips,
         })),
         Err(BuildError::Configuration(problems)) => Ok(Err(Refused { problems, sources })),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Does what can wait for a pipe or a file far away, and gives up at the deadline.
+async fn until_deadline<T: Send + 'static>(
+    context: &Context,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let work = tokio::task::spawn_blocking(work);
+    let done = match context.deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok()?,
+        None => work.await,
+    };
+    match done {
+        Ok(done) => Some(done),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// A store of `--store`, or why it cannot be used.
+type Opened = std::result::Result<Arc<dyn SecretStore>, StoreError>;
+
+/// Opens the stores of `--store`, if anything is to be read from them.
+async fn open_stores(
+    configs: Vec<StoreConfig>,
+    need: Need,
+    context: &Context,
+) -> Vec<(String, Opened)> {
+    let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
+    let open = move |config: &StoreConfig| match (need, stores::registration(&config.kind)) {
+        (Need::Names, Some(kind)) => Ok(Arc::new(Unopened::of(kind)) as Arc<dyn SecretStore>),
+        _ => stores::open(config),
+    };
+    let opening = move || configs.iter().map(open).collect::<Vec<_>>();
+    let late = || {
+        let message = "it could not be opened before the deadline";
+        Err(StoreError::new(Class::TimedOut, message))
+    };
+    let opened = until_deadline(context, opening).await;
+    let opened = opened.unwrap_or_else(|| names.iter().map(|_| late()).collect());
+    names.into_iter().zip(opened).collect()
+}
+
+/// The settings of the stores that `--store` gives, each name once.
+fn exchanged(
+    global: &Global,
+    context: &Context,
+    environment: &Environment,
+) -> Result<Vec<StoreConfig>> {
+    let mut names = BTreeSet::new();
+    let configs = global.store.iter().map(|store| {
+        let config = store_config(store, global, context, environment)?;
+        if !names.insert(config.name.clone()) {
+            let name = terminal_safe(&config.name);
+            bail!("`--store {name}=…` is given twice: name each store once");
+        }
+        Ok(config)
+    });
+    configs.collect()
+}
+
+/// Whether `--store` gives a store of this name.
+fn is_given(global: &Global, name: &str) -> bool {
+    let mut given = global.store.iter();
+    given.any(|store| {
+        store
+            .split_once('=')
+            .is_some_and(|(given, _)| given == name)
+    })
 }
 
 /// The guest of `--guest`.
@@ -158,14 +256,12 @@ fn guest(path: &std::path::Path) -> Result<keyref::guest::Guest> {
 }
 
 /// The files that `--store` names, which are no documents.
-fn files_of_stores(global: &Global) -> Vec<PathBuf> {
-    let arguments = global
-        .store
-        .iter()
-        .filter_map(|store| store.split_once('=')?.1.split_once(':'));
-    arguments
-        .map(|(_, argument)| PathBuf::from(argument))
-        .collect()
+fn files_of_stores(exchanged: &[StoreConfig]) -> Vec<PathBuf> {
+    let path = |config: &StoreConfig| {
+        let kind = stores::registration(&config.kind).filter(|kind| kind.argument_is_path)?;
+        config.text(kind.argument).ok()?.map(PathBuf::from)
+    };
+    exchanged.iter().filter_map(path).collect()
 }
 
 /// The store that Dapr has in Kubernetes without a component.

@@ -8,7 +8,8 @@ use keyref::stores::REGISTRY;
 use serde::Serialize;
 
 use super::arguments::{Format, Global, StoresArguments};
-use super::{Status, diagnostics, output, session};
+use super::session::{self, Need};
+use super::{Status, diagnostics, output};
 
 #[derive(Serialize)]
 struct Listed {
@@ -33,9 +34,12 @@ struct KindShape {
 }
 
 pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<Status> {
-    let mut session = match session::open(global, &arguments.documents)? {
+    let mut session = match session::open(global, &arguments.documents, Need::Names).await? {
         Ok(session) => session,
-        Err(refused) => return Ok(refused.print(global)),
+        Err(refused) => {
+            print(Vec::new(), arguments.format)?;
+            return Ok(refused.print(global));
+        }
     };
     let given = session.resolver.stores();
     let documents = std::mem::take(&mut session.documents);
@@ -69,6 +73,15 @@ pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<
             declared: "the command line".to_owned(),
         }
     }));
+    print(stores, arguments.format)?;
+    session::print_stats(global, &inspection.stats);
+    let mut problems = inspection.problems;
+    problems.extend(std::mem::take(&mut session.problems));
+    diagnostics::print(&problems, &session.sources, global);
+    Ok(session::status(&problems))
+}
+
+fn print(stores: Vec<StoreShape>, format: Format) -> Result<()> {
     let kinds = REGISTRY.iter().map(|known| KindShape {
         kind: known.kind,
         summary: known.summary,
@@ -78,14 +91,11 @@ pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<
         stores,
         kinds: kinds.collect(),
     };
-    match arguments.format {
-        Format::Json => output::json(&listed)?,
-        Format::Yaml => output::yaml(&listed)?,
-        Format::Text => output::data(text(&listed).as_bytes())?,
+    match format {
+        Format::Json => output::json(&listed),
+        Format::Yaml => output::yaml(&listed),
+        Format::Text => Ok(output::data(text(&listed).as_bytes())?),
     }
-    session::print_stats(global, &inspection.stats);
-    diagnostics::print(&inspection.problems, &session.sources, global);
-    Ok(session::status(&inspection.problems))
 }
 
 fn text(listed: &Listed) -> String {

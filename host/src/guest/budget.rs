@@ -58,22 +58,35 @@ impl Budget {
         }
     }
 
-    /// How long a call over this many bytes may take; nothing once failing calls have used up what
-    /// a run may waste.
+    /// How long a call over this many bytes may take.
+    ///
+    /// # Errors
+    /// Fails after the caller's deadline, and once failing calls have used up what a run may waste.
     ///
     /// A call that fails is repeated with fewer documents, so those at fault could cost their
     /// number times the limit. Once they have wasted more than one call may take, each gets what
     /// an honest one needs ten times over.
-    pub(crate) fn allowance(&self, bytes: usize) -> Option<Duration> {
+    pub(crate) fn allowance(&self, bytes: usize) -> Result<Duration, super::GuestError> {
         let wasted = Duration::from_micros(self.wasted.load(Ordering::Relaxed));
         let enough = self.time.saturating_add(self.time / 2);
         let fair = Duration::from_millis(20) + Duration::from_micros(bytes as u64 / 4);
         // So that a run ends within twice the time of a call, on however many cores.
         let workers = u32::try_from(self.workers).unwrap_or(u32::MAX);
         if wasted > self.time.saturating_mul(workers.saturating_add(1)) {
-            return None;
+            return Err(super::GuestError::Limit("time"));
         }
-        Some(self.time.min(enough.saturating_sub(wasted).max(fair)))
+        let allowed = self.time.min(enough.saturating_sub(wasted).max(fair));
+        match self.deadline {
+            None => Ok(allowed),
+            Some(_) if self.is_late() => Err(super::GuestError::Late),
+            Some(deadline) => Ok(allowed.min(deadline.duration_since(Instant::now()))),
+        }
+    }
+
+    /// Whether the caller's deadline is over.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Counts the time of a call that failed.

@@ -77,8 +77,8 @@ pub enum GuestError {
     /// The answer is no longer wanted.
     #[error("the call was cancelled")]
     Cancelled,
-    /// The caller's deadline came while it waited for its turn.
-    #[error("its turn did not come before the deadline")]
+    /// The caller's deadline came first.
+    #[error("the deadline came before the guest was done")]
     Late,
     /// It used up one of its limits.
     #[error("the limit on {0} was reached")]

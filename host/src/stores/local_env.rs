@@ -14,6 +14,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     kind: "secretstores.local.env",
     summary: "environment variables, with a prefix or without",
     argument: "prefix",
+    argument_is_path: false,
     is_namespaced: false,
     build: |config| {
         let prefix = config.text("prefix")?.unwrap_or_default();

@@ -23,6 +23,7 @@ mod local_env;
 #[cfg(feature = "local-file")]
 mod local_file;
 mod memory;
+mod unopened;
 
 pub use self::config::{Grants, StoreConfig};
 pub(crate) use self::discreet::Discreet;
@@ -32,6 +33,7 @@ pub use self::local_env::LocalEnv;
 #[cfg(feature = "local-file")]
 pub use self::local_file::{LocalFile, LocalFileOptions};
 pub use self::memory::Memory;
+pub use self::unopened::Unopened;
 
 /// Reads secrets.
 ///
@@ -188,6 +190,8 @@ pub struct Registration {
     pub summary: &'static str,
     /// The property that the argument of `--store NAME=KIND:ARGUMENT` sets.
     pub argument: &'static str,
+    /// Whether that property is the path of a file or folder.
+    pub argument_is_path: bool,
     /// As [`SecretStore::is_namespaced`] says of each store of this kind.
     pub(crate) is_namespaced: bool,
     /// Makes a store from its settings, without a look at its secrets where that costs time.

@@ -40,6 +40,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     kind: "secretstores.kubernetes",
     summary: "Secrets of a Kubernetes cluster",
     argument: "defaultNamespace",
+    argument_is_path: false,
     is_namespaced: true,
     build: |config| Ok(Arc::new(Kubernetes::from_config(config)?)),
 };

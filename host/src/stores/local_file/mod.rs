@@ -45,6 +45,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     kind: "secretstores.local.file",
     summary: "a file of secrets in JSON, YAML, TOML or dotenv, or a folder of them",
     argument: SECRETS_FILE,
+    argument_is_path: true,
     is_namespaced: false,
     build: |config| Ok(Arc::new(from_config(config)?)),
 };
@@ -209,7 +210,15 @@ fn from_config(config: &StoreConfig) -> Result<LocalFile, StoreError> {
         options.scalars = ScalarText::Dapr;
     }
     // The readable path is where links lead to, and need not have the extension.
-    let readable = config.readable_path(path);
+    let readable = config.readable_path(path).and_then(|readable| {
+        // A pipe or a device could keep its reader for ever: only an operator may name one.
+        let is_endless = || readable.exists() && !readable.is_file() && !readable.is_dir();
+        if config.is_from_document() && is_endless() {
+            let message = "the path that a document names is not that of a file or folder";
+            return Err(StoreError::misconfigured(message));
+        }
+        Ok(readable)
+    });
     let opened = readable.and_then(|readable| options.open_as(&readable, Path::new(path)));
     opened.map_err(|error| error.of_property(SECRETS_FILE))
 }
