@@ -144,7 +144,7 @@ fn files_are_not_read_further_than_a_document_may_be() {
     assert_eq!(checked["components"], 1, "{checked}");
     let message = checked["problems"][0]["message"].as_str().unwrap();
     assert!(
-        message.contains("more than 32 MiB together: this one and 0 more"),
+        message.contains("more than 32 MiB together: this one and 1 more"),
         "{checked}"
     );
 }

@@ -77,18 +77,18 @@ pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Res
 impl Read {
     /// Reads to the end, or one byte further than a document may have: the resolver then refuses it.
     fn add(&mut self, name: String, source: impl io::Read) -> io::Result<()> {
-        let limits = Limits::default();
-        if self.bytes > limits.total_bytes {
-            match &mut self.left_out {
-                Some((_, others)) => *others += 1,
-                None => self.left_out = Some((name, 0)),
-            }
+        if let Some((_, others)) = &mut self.left_out {
+            *others += 1;
             return Ok(());
         }
+        let limits = Limits::default();
         let text = read_all(source, limits.document_bytes)?;
-        // One that is too long is refused, and takes nothing from the others.
-        self.bytes += text.len().min(limits.document_bytes);
-        self.documents.push(Document::new(name, text));
+        self.bytes += text.len();
+        if self.bytes > limits.total_bytes {
+            self.left_out = Some((name, 0));
+        } else {
+            self.documents.push(Document::new(name, text));
+        }
         Ok(())
     }
 

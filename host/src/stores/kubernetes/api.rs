@@ -33,6 +33,7 @@ const PAGE: u32 = 500;
 /// The largest answer: a Secret holds at most 1 MiB, a page of them is seldom full of such.
 const LARGEST_SECRET: usize = 8 << 20;
 const LARGEST_PAGE: usize = 256 << 20;
+const LARGEST_STATUS: usize = 64 << 10;
 
 /// A way to an API server.
 pub(super) struct Api {
@@ -142,8 +143,13 @@ async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure
     let largest = match (response.status().as_u16(), question) {
         (200, Question::Get { .. }) => LARGEST_SECRET,
         (200, Question::List { .. }) => LARGEST_PAGE,
-        (404, Question::Get { .. }) | (410, Question::List { next: Some(_), .. }) => {
-            return Ok(Answer::Absent);
+        (410, Question::List { next: Some(_), .. }) => return Ok(Answer::Absent),
+        (404, Question::Get { .. }) => {
+            let body = collect(response.into_body(), 0, LARGEST_STATUS).await;
+            return match body.map_err(|error| Failure::of_connection(&error, &link.server))? {
+                Some(body) if says_not_found(&body) => Ok(Answer::Absent),
+                _ => Err(Failure::of_status(404, None, question)),
+            };
         }
         (status, _) => {
             let retry_after = number("retry-after").map(Duration::from_secs);
@@ -156,6 +162,18 @@ async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure
         Some(whole) => Ok(Answer::Found(whole)),
         None => Err(Failure::of_size(question)),
     }
+}
+
+/// Whether this is how an API server says that there is no such thing: a proxy before it says 404 for
+/// reasons of its own, and a secret must not seem absent because of those.
+fn says_not_found(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        kind: String,
+        reason: String,
+    }
+    serde_json::from_slice(body)
+        .is_ok_and(|Status { kind, reason }| kind == "Status" && reason == "NotFound")
 }
 
 /// The whole of a body; `None` where it is too large. It is wiped when dropped, and no copy is left

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use tokio::runtime::{self, Handle};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -14,8 +15,8 @@ use crate::stores::{StoreConfig, StoreError};
 
 /// How long before they end credentials are renewed.
 const MARGIN: SignedDuration = SignedDuration::from_secs(10);
-/// How long a failure to find the API server stands: a plugin that fails must not run once for
-/// each secret.
+/// How long the outcome of a search stands at least, be it a failure or a link that does not work: a
+/// plugin must not run once for each secret.
 const STANDING: Duration = Duration::from_secs(2);
 
 /// A client that knows its server and its credentials.
@@ -26,6 +27,8 @@ pub(super) struct Link {
     pub(super) server: Arc<str>,
     /// When the credentials end.
     valid_until: Option<Timestamp>,
+    /// The runtime that has its connections, which end with it.
+    runtime: Option<runtime::Id>,
 }
 
 /// Where links come from.
@@ -49,6 +52,7 @@ impl Links {
             client,
             server: "".into(),
             valid_until: None,
+            runtime: None,
         })
     }
 
@@ -83,10 +87,8 @@ impl Links {
         if let Self::Found { last, .. } = self {
             let mut last = last.lock().await;
             last.take_if(|found| {
-                found
-                    .link
-                    .as_ref()
-                    .is_ok_and(|found| Arc::ptr_eq(&found.server, &link.server))
+                let is_same = |known: &Link| Arc::ptr_eq(&known.server, &link.server);
+                found.at.elapsed() >= STANDING && found.link.as_ref().is_ok_and(is_same)
             });
         }
     }
@@ -95,9 +97,11 @@ impl Links {
 impl Found {
     fn stands(&self) -> bool {
         match &self.link {
-            Ok(link) => link
-                .valid_until
-                .is_none_or(|end| Timestamp::now() + MARGIN < end),
+            Ok(link) => {
+                let valid_until = link.valid_until;
+                link.runtime == this_runtime()
+                    && valid_until.is_none_or(|end| Timestamp::now() + MARGIN < end)
+            }
             Err(_) => self.at.elapsed() < STANDING,
         }
     }
@@ -116,7 +120,12 @@ async fn find(settings: Arc<StoreConfig>) -> Result<Link, StoreError> {
         client,
         server,
         valid_until,
+        runtime: this_runtime(),
     })
+}
+
+fn this_runtime() -> Option<runtime::Id> {
+    Handle::try_current().ok().map(|handle| handle.id())
 }
 
 /// Reads files off the caller's executor.

@@ -294,6 +294,36 @@ async fn a_plugin_gives_credentials_and_is_not_quoted() {
     }
 }
 
+/// Each connection to a server that is not there makes the credentials suspect.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_plugin_runs_once_for_many_secrets_of_a_server_that_is_not_there() {
+    let folder = Folder::new();
+    let ran = folder.0.join("ran");
+    let script = format!(
+        "echo >> {}; echo '{{\"status\": {{\"token\": \"t\"}}}}'",
+        ran.display()
+    );
+    let exec = json!({"command": "sh", "args": ["-c", script], "interactiveMode": "Never"});
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let cluster = json!({"server": format!("http://{closed}")});
+    let path = folder.kubeconfig(&cluster, &json!({ "exec": exec }));
+    let store = Kubernetes::from_config(&settings().with_property("kubeconfigPath", path)).unwrap();
+    let context = Context::new();
+    let names = (0..50).map(|n| SecretRequest::new(format!("s{n}")));
+    let names: Vec<_> = names.collect();
+    let outcomes =
+        futures_util::future::join_all(names.iter().map(|name| store.get(name, &context)));
+    for outcome in outcomes.await {
+        assert_eq!(outcome.unwrap_err().class, Class::Unreachable);
+    }
+    let runs = fs::read(ran).unwrap().len();
+    assert!(runs <= 5, "{runs}");
+}
+
 /// A store outlives the runtime that it was first used in, and sends the token.
 #[test]
 fn each_runtime_finds_the_server() {

@@ -157,7 +157,27 @@ async fn a_refusal_is_final() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_exist_is_no_failure() {
-    assert!(get(vec![answer(404, "")]).await.0.unwrap().is_none());
+    let status = r#"{"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "secrets \"redis\" not found", "reason": "NotFound",
+        "details": {"name": "redis", "kind": "secrets"}, "code": 404}"#;
+    assert!(get(vec![answer(404, status)]).await.0.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_found_by_another_than_an_api_server_is_a_failure() {
+    let bodies = [
+        "",
+        "404 page not found\n",
+        CANARY,
+        r#"{"kind": "Status", "reason": "Forbidden"}"#,
+        r#"{"kind": "Other", "reason": "NotFound"}"#,
+    ];
+    for body in bodies {
+        let error = get(vec![answer(404, body)]).await.0.unwrap_err();
+        assert_eq!(error.class, Class::Unreachable, "{body}");
+        assert!(error.hint.contains("an API server's"), "{error:?}");
+        assert!(!format!("{error:?}").contains(CANARY));
+    }
 }
 
 #[tokio::test(start_paused = true)]
