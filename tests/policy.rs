@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use keyref::env::Environment;
 use keyref::policy::{Policy, SecretsScope};
+use keyref::problem::Severity;
 use keyref::stores::{BulkRequest, Grants, Memory, SecretRequest};
 use keyref::{BuildError, Context, Document, Mode, Resolver};
 use keyref_tests::folder;
@@ -221,7 +222,13 @@ fn a_slip_in_a_configuration_is_refused_where_it_would_leave_a_store_open() {
         assert_eq!(problems.len(), 1, "{configuration}: {problems:?}");
         assert!(!problems[0].hint.is_empty(), "{configuration}");
         // Dapr ignores it without a word.
-        assert!(build(Mode::Dapr).is_ok(), "{configuration}");
+        let slips = build(Mode::Dapr).unwrap().configuration_slips().to_vec();
+        let (strict, dapr) = (&problems[0], &slips[0]);
+        assert_eq!(dapr.severity, Severity::Warning);
+        assert_eq!(
+            (&strict.message, &strict.place),
+            (&dapr.message, &dapr.place)
+        );
     }
     let whole = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\n\
                  spec: {tracing: {}, secrets: {scopes: [{storeName: vault, defaultAccess: deny}]}}";
@@ -229,6 +236,73 @@ fn a_slip_in_a_configuration_is_refused_where_it_would_leave_a_store_open() {
         .configuration(Document::new("config.yaml", whole))
         .build();
     assert!(resolver.is_ok(), "{resolver:?}");
+}
+
+#[test]
+fn a_variable_in_a_configuration_moves_no_place_and_is_not_shown() {
+    let text = "spec:\n  secrets:\n    scopes:\n    - {storeName: \"$NAME\", allowedSecret: [s]}\n    \
+                - {storeName: $NAME, allowedSecrets: [s]}\n";
+    let build = |mode| {
+        Resolver::builder()
+            .mode(mode)
+            .store("vault", secrets())
+            .environment(Environment::of([("NAME", "h1dden\t \t\t\tname")]))
+            .configuration(Document::new(
+                "config.yaml",
+                text.replace("- {storeName: $NAME, a", "- {storeName: x, a"),
+            ))
+            .build()
+    };
+    let Err(BuildError::Configuration(problems)) = build(Mode::Strict) else {
+        panic!("it is refused");
+    };
+    let place = problems[0].place.as_ref().unwrap();
+    assert_eq!((place.line, place.column), (4, 28), "{problems:?}");
+    assert!(!format!("{problems:?}").contains("h1dden"), "{problems:?}");
+    let resolver = build(Mode::Dapr).unwrap();
+    let unknown = resolver.unknown_scopes(&resolver.stores());
+    let messages: Vec<_> = unknown
+        .iter()
+        .map(|problem| problem.message.as_str())
+        .collect();
+    assert_eq!(
+        messages[0],
+        "this scope is for store [from a variable], which does not exist"
+    );
+    assert!(!format!("{unknown:?} {resolver:?} {:?}", resolver.policy()).contains("h1dden"));
+}
+
+#[test]
+fn a_closed_policy_binds_a_store_that_documents_declare_under_a_name_of_their_own() {
+    let work = folder(&[("s.json", br#"{"s": "v"}"#)]);
+    let declared = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: mine}}\nspec:\n  type: \
+         secretstores.local.file\n  version: v1\n  metadata:\n  - {{name: secretsFile, value: {}}}\n",
+        work.path().join("s.json").display()
+    );
+    let resolved = |policy: Policy| {
+        let scope = SecretsScope::new("vault").deny("s");
+        let resolver = Resolver::builder()
+            .policy(policy.with_scope(scope).unwrap())
+            .allow_document_stores(
+                Grants::none()
+                    .kind("secretstores.local.file")
+                    .folder(work.path()),
+            )
+            .build()
+            .unwrap();
+        let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "mine");
+        let documents = vec![
+            Document::new("c.yaml", component),
+            Document::new("store.yaml", declared.as_str()),
+        ];
+        resolve_with(&resolver, documents, &Context::new())
+    };
+    let open = resolved(Policy::open());
+    assert_eq!(property(&open, "p").as_deref(), Some("v"));
+    let closed = resolved(Policy::closed());
+    assert_eq!(codes(&closed), ["policy-denied"]);
+    assert_eq!(closed.problems[0].hint, "add a scope for store `mine`");
 }
 
 #[test]
@@ -248,7 +322,8 @@ fn what_stands_for_an_access_is_not_shown() {
 
 #[test]
 fn a_configuration_that_would_be_no_policy_is_refused() {
-    for text in ["", "# nothing\n"] {
+    let empty = "---\n# nothing\n---\nspec: {secrets: {scopes: [{storeName: vault, defaultAccess: deny}]}}\n";
+    for text in ["", "# nothing\n", "null\n", "{}\n", empty] {
         let builder = |mode| {
             let document = Document::new("config.yaml", text.as_bytes());
             Resolver::builder()

@@ -13,6 +13,8 @@ use keyref_tests::{Run, folder};
 
 /// Has what JSON, URLs, YAML and base64 change.
 const CANARY: &str = "c4n4ry<&>\"'/+=: secr3t";
+/// A value that a name can hold, with the part of the canary that no encoding changes.
+const PLAIN: &str = "c4n4ry-secr3t";
 
 /// The canary as it could leak: a part that no encoding changes, and whole encodings.
 const TRACES: &[&str] = &[
@@ -179,6 +181,28 @@ fn configurations() -> Vec<(&'static str, String)> {
             format!("spec: {{}}\n---\npassword: {quoted}\n"),
         ),
         ("text.yaml", format!("{quoted}\n")),
+        ("variable-store.yaml", scope("storeName: $CANARY")),
+        (
+            "variable-name.yaml",
+            scope("storeName: vault, allowedSecrets: [k, $CANARY, 'x${CANARY}y']"),
+        ),
+        ("variable-key.yaml", scope("$CANARY: vault")),
+        (
+            "variable-access.yaml",
+            scope("storeName: vault, defaultAccess: $CANARY"),
+        ),
+        (
+            "variable-twice.yaml",
+            "spec: {secrets: {scopes: [{storeName: $CANARY}, {storeName: $CANARY}]}}\n".to_owned(),
+        ),
+        (
+            "variable-plain.yaml",
+            scope("storeName: $PLAIN, allowedSecrets: [$PLAIN], deniedSecrets: [a$PLAIN]"),
+        ),
+        (
+            "variable-plain-twice.yaml",
+            "spec: {secrets: {scopes: [{storeName: $PLAIN}, {storeName: $PLAIN}]}}\n".to_owned(),
+        ),
     ]
 }
 
@@ -223,6 +247,8 @@ fn no_command_shows_a_value_that_it_was_not_asked_for() {
         Run::new(work.path(), arguments)
             .env("CANARY", CANARY)
             .env("MY_k", CANARY)
+            // One that a name can be.
+            .env("PLAIN", PLAIN)
             .output()
     };
     let mut stores: Vec<String> = files

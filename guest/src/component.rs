@@ -249,7 +249,7 @@ impl Decoder<'_> {
                 self.warnings.push(warning(
                     self.document,
                     here,
-                    "YAML reads this name as a number or a boolean, so another name is looked up",
+                    "YAML reads this name as a number or a boolean",
                     "quote the name",
                 ));
             }

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::problem::{position, refused, warning};
 use crate::schema::Checker;
 use crate::split::{self, Part};
-use crate::tree::{Id, Tree};
+use crate::tree::{Id, Tree, Value};
 use crate::yaml::Mark;
 use crate::{configuration, schema};
 
@@ -44,10 +44,7 @@ impl Parsed {
     fn manifest(&mut self, document: u32, manifest: &Document) {
         for (count, part) in split::parts(&manifest.text).enumerate() {
             if count == MAX_PARTS {
-                let fault = Fault::limit(
-                    Mark::default(),
-                    "has more than 10000 parts between lines of `---`",
-                );
+                let fault = Fault::limit(Mark::default(), "has more than 10000 parts");
                 self.problems.push(refused(&fault, document, part.line));
                 return;
             }
@@ -113,6 +110,12 @@ impl Parsed {
         let parsed = decode_text(&configuration.text).and_then(|text| {
             let tree = Tree::parse(&text)?;
             let warnings = &mut self.problems;
+            // What holds nothing is no configuration: all stores would be open.
+            let tree = tree.filter(|tree| match tree.value(tree.root()) {
+                Value::Null => false,
+                Value::Mapping(mut entries) => entries.next().is_some(),
+                _ => true,
+            });
             tree.map(|tree| {
                 configuration::decode(&tree, DocumentKind::Configuration, document, 0, warnings)
             })
@@ -156,8 +159,8 @@ fn near_miss(identity: &Identity, document: u32, line: u32, tree: &Tree) -> Opti
     Some(warning(
         document,
         position(tree.mark(tree.root()), line),
-        "this is skipped: its `apiVersion` and `kind` are not exactly those of a Dapr resource",
-        "write `apiVersion: dapr.io/v1alpha1` and `kind: Component` (or `HTTPEndpoint`)",
+        "this is skipped: its `apiVersion` or `kind` is not exactly Dapr's",
+        "write `apiVersion: dapr.io/v1alpha1` and `kind: Component`",
     ))
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn warning(document: u32, position: Position, message: &str, hint: &s
 fn hint(fault: &Fault) -> &'static str {
     match (fault.kind, fault.message.as_ref()) {
         (FaultKind::Syntax, "found character that cannot start any token") => {
-            "quote the value: a plain one cannot begin with `@`, `` ` ``, `%` or a tab"
+            "quote the value: it begins with `@`, `` ` ``, `%` or a tab"
         }
         (FaultKind::Syntax, "mapping values are not allowed in this context") => {
             "quote a value that contains `: `, and check the indentation"

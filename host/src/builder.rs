@@ -160,7 +160,7 @@ impl ResolverBuilder {
         )
         .map_err(BuildError::Configuration)?;
         let secrets = Secrets::new(Setup {
-            policy: configured.unwrap_or(self.policy),
+            policy: self.policy.configured(configured.policy),
             environment,
             namespaces: (!self.any_namespace).then_some(self.namespaces),
             default_store: self.default_store,
@@ -178,6 +178,7 @@ impl ResolverBuilder {
             mode: self.mode,
             limits: self.limits,
             observer: self.observer,
+            slips: configured.warnings,
             document_stores: self.document_stores.map(Arc::new),
         }))
     }

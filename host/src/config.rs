@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::document::Document;
 use crate::env::Environment;
 use crate::error::Class;
+use crate::expansion::Expansion;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
 use crate::guest::{Budget, Guest, GuestError};
 use crate::limits::Limits;
@@ -15,82 +16,95 @@ use crate::policy::{DefaultAccess, Entry, Policy, SecretsScope};
 use crate::problem::{Place, Problem, Severity};
 use crate::resolver::Mode;
 
-/// Reads configurations; nothing where none has scopes.
+/// The policy of some configurations.
+#[derive(Debug, Default)]
+pub(crate) struct Configured {
+    /// Nothing where none has scopes.
+    pub(crate) policy: Option<Policy>,
+    /// What is probably a slip, and no error.
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// Reads configurations. As in Dapr, the last one that has scopes counts.
 pub(crate) fn read(
     guest: &Guest,
     documents: Vec<Document>,
     environment: &Environment,
     mode: Mode,
     limits: &Limits,
-) -> Result<Option<Policy>, Vec<Problem>> {
-    let mut policy = None;
+) -> Result<Configured, Vec<Problem>> {
+    let mut all = Configured::default();
     for document in documents {
-        let scopes = scopes_of(guest, document, environment, mode, limits)?;
-        policy = scopes.or(policy);
+        let Configured { policy, warnings } = read_one(guest, document, environment, mode, limits)?;
+        all.policy = policy.or(all.policy);
+        all.warnings.extend(warnings);
     }
-    Ok(policy)
+    Ok(all)
 }
 
-fn scopes_of(
+fn read_one(
     guest: &Guest,
     document: Document,
     environment: &Environment,
     mode: Mode,
     limits: &Limits,
-) -> Result<Option<Policy>, Vec<Problem>> {
+) -> Result<Configured, Vec<Problem>> {
     let Document { name, text } = document;
-    if text.len() > limits.document_bytes {
-        let message = format!(
-            "the configuration has more than {} bytes",
-            limits.document_bytes
-        );
-        return Err(vec![problem(
-            Class::DocumentLimit,
-            Place::new(&name, 1, 1),
-            message,
-            "",
-        )]);
+    let most = limits.document_bytes;
+    let refused = |class, message: String, hint| {
+        Err(vec![problem(class, Place::new(&name, 1, 1), message, hint)])
+    };
+    if text.len() > most {
+        let message = format!("the configuration has more than {most} bytes");
+        return refused(Class::DocumentLimit, message, "");
     }
-    let text = expand(&name, text, environment, mode)?;
-    let kind = wit::DocumentKind::Configuration;
+    let Ok(text) = String::from_utf8(text) else {
+        let message = "the text is not UTF-8".to_owned();
+        return refused(Class::DocumentSyntax, message, "");
+    };
+    let mut expansion = Expansion::of(&name, &text, environment, mode, most)?;
     let document = wit::Document {
         name: String::new(),
-        kind,
-        text,
+        kind: wit::DocumentKind::Configuration,
+        text: std::mem::take(&mut expansion.text).into_bytes(),
     };
     let mut texts = Texts::default();
     texts.push(Arc::clone(&name), document);
     let batch = parse(guest, texts, limits)
         .map_err(|error| vec![batch::failed(Place::new(&name, 1, 1), error)])?;
     let mut problems = batch.problems;
-    if mode == Mode::Strict {
-        // A field that is misspelt would leave a store open.
-        for problem in &mut problems {
+    for problem in &mut problems {
+        if let Some(place) = &mut problem.place {
+            *place = expansion.written(&name, place.line, place.column);
+        }
+        if mode == Mode::Strict {
+            // A field that is misspelt would leave a store open.
             problem.severity = Severity::Error;
         }
     }
-    problems.retain(|problem| problem.severity == Severity::Error);
-    if !problems.is_empty() {
+    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    if problems.iter().any(is_error) {
+        problems.retain(is_error);
         return Err(problems);
     }
     if mode == Mode::Strict && batch.configurations.is_empty() {
         let message =
             "the file holds no Configuration, so it would leave all stores open".to_owned();
         let hint = "write `spec: {secrets: {scopes: []}}` where that is meant";
-        let place = Place::new(&name, 1, 1);
-        return Err(vec![problem(Class::DocumentSchema, place, message, hint)]);
+        return refused(Class::DocumentSchema, message, hint);
     }
-    let Some(scopes) = batch
-        .configurations
-        .into_iter()
-        .find_map(|found| found.scopes)
-    else {
-        return Ok(None);
-    };
-    scopes
-        .into_iter()
-        .try_fold(Policy::open(), |policy, scope| add(policy, scope, &name))
-        .map(Some)
+    let mut configurations = batch.configurations.into_iter();
+    let scopes = configurations.find_map(|found| found.scopes);
+    let policy = scopes.map(|scopes| {
+        let mut scopes = scopes.into_iter();
+        scopes.try_fold(Policy::open(), |policy, scope| {
+            add(policy, scope, &name, &expansion)
+        })
+    });
+    Ok(Configured {
+        policy: policy.transpose()?,
+        warnings: problems,
+    })
 }
 
 /// Parses a configuration, not on this thread: a runtime may have it, and a guest of another's may
@@ -111,8 +125,13 @@ fn parse(guest: &Guest, texts: Texts, limits: &Limits) -> Result<Batch, GuestErr
     }
 }
 
-fn add(policy: Policy, scope: wit::SecretsScope, name: &Arc<str>) -> Result<Policy, Vec<Problem>> {
-    let place = |position: wit::Position| Place::new(name, position.line, position.column);
+fn add(
+    policy: Policy,
+    scope: wit::SecretsScope,
+    name: &Arc<str>,
+    expansion: &Expansion,
+) -> Result<Policy, Vec<Problem>> {
+    let place = |position: wit::Position| expansion.written(name, position.line, position.column);
     let at = place(scope.position);
     let default_access = match scope.default_access.to_ascii_lowercase().as_str() {
         "" | "allow" => DefaultAccess::Allow,
@@ -127,157 +146,29 @@ fn add(policy: Policy, scope: wit::SecretsScope, name: &Arc<str>) -> Result<Poli
     let entries = |entries: Vec<wit::ScopeEntry>| {
         entries
             .into_iter()
-            .map(|entry| Entry::at(entry.name, place(entry.position)))
+            .map(|entry| Entry {
+                is_hidden: expansion.is_hidden(&entry.name, entry.position.line),
+                secret: entry.name,
+                place: Some(place(entry.position)),
+            })
             .collect()
     };
     let scope = SecretsScope {
+        // Its name stands on a line of its own, or on that of the scope.
+        is_hidden: expansion.is_used(),
         store: scope.store_name,
         default_access,
         allowed: entries(scope.allowed_secrets),
         denied: entries(scope.denied_secrets),
         place: Some(at.clone()),
     };
-    policy.with_scope(scope).map_err(|error| {
+    policy.with_scope(scope).map_err(|_| {
+        let message = "this storeName is repeated in secrets configuration".to_owned();
         let hint = "put all names for one store into one scope";
-        vec![problem(Class::DocumentSchema, at, error.to_string(), hint)]
+        vec![problem(Class::DocumentSchema, at, message, hint)]
     })
-}
-
-/// Fills in variables as Go's `os.ExpandEnv` does, over the whole text.
-fn expand(
-    name: &Arc<str>,
-    text: Vec<u8>,
-    environment: &Environment,
-    mode: Mode,
-) -> Result<Vec<u8>, Vec<Problem>> {
-    let Ok(text) = String::from_utf8(text) else {
-        let message = "the text is not UTF-8".to_owned();
-        return Err(vec![problem(
-            Class::DocumentSyntax,
-            Place::new(name, 1, 1),
-            message,
-            "",
-        )]);
-    };
-    let mut out = String::with_capacity(text.len());
-    let mut problems = Vec::new();
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        let Some((variable, after)) = variable(after) else {
-            out.push('$');
-            rest = after;
-            continue;
-        };
-        match environment.text(variable) {
-            Some(value) => out.push_str(&value),
-            None if mode == Mode::Dapr => {}
-            None => {
-                let place = place_of(name, &text, text.len() - after.len() - variable.len());
-                // Its name is not shown: where a password was pasted, it is a piece of that.
-                let message = "the environment variable that is named here is not set".to_owned();
-                let hint = "set it; a `$` itself cannot be written in this file";
-                problems.push(problem(Class::DocumentSchema, place, message, hint));
-            }
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    if problems.is_empty() {
-        Ok(out.into_bytes())
-    } else {
-        Err(problems)
-    }
-}
-
-/// The name after a `$`, and what follows it; nothing where none follows.
-fn variable(after: &str) -> Option<(&str, &str)> {
-    if let Some(braced) = after.strip_prefix('{') {
-        // Without an end, Go drops the two characters and goes on.
-        return Some(braced.split_once('}').unwrap_or(("", braced)));
-    }
-    let special = |character: char| "*#$@!?-0123456789".contains(character);
-    let end = match after.chars().next()? {
-        first if special(first) => first.len_utf8(),
-        _ => after
-            .find(|character: char| !character.is_ascii_alphanumeric() && character != '_')
-            .unwrap_or(after.len()),
-    };
-    if end == 0 {
-        None
-    } else {
-        after.split_at_checked(end)
-    }
-}
-
-fn place_of(name: &Arc<str>, text: &str, offset: usize) -> Place {
-    let before = text.get(..offset).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
-    Place::new(
-        name,
-        u32::try_from(line).unwrap_or(u32::MAX),
-        u32::try_from(column).unwrap_or(u32::MAX),
-    )
 }
 
 fn problem(class: Class, place: Place, message: String, hint: &str) -> Problem {
     Problem::new(class, Some(place), message, hint)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::expand;
-    use crate::env::Environment;
-    use crate::resolver::Mode;
-
-    fn expanded(text: &str, mode: Mode) -> Result<String, usize> {
-        let environment = Environment::of([("A", "x"), ("B_1", "y")]);
-        expand(
-            &Arc::from("c.yaml"),
-            text.as_bytes().to_vec(),
-            &environment,
-            mode,
-        )
-        .map(|text| String::from_utf8(text).unwrap())
-        .map_err(|problems| problems.len())
-    }
-
-    #[test]
-    fn variables_are_filled_in() {
-        assert_eq!(
-            expanded("$A-${B_1}.$A", Mode::Strict).as_deref(),
-            Ok("x-y.x")
-        );
-        assert_eq!(expanded("a $ b", Mode::Strict).as_deref(), Ok("a $ b"));
-    }
-
-    #[test]
-    fn the_name_of_an_unset_variable_is_not_shown() {
-        let texts = [
-            "a: pre${oops\n  password: hunter2\nb: }",
-            "http://u:pa$hunter2@h",
-        ];
-        for text in texts {
-            let name = Arc::from("c.yaml");
-            let text = text.as_bytes().to_vec();
-            let problems = expand(&name, text, &Environment::of([("A", "x")]), Mode::Strict);
-            let problems = problems.unwrap_err();
-            assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
-        }
-    }
-
-    #[test]
-    fn an_unset_variable_is_refused_unless_dapr_is_copied() {
-        assert_eq!(expanded("$NO and ${NO}", Mode::Strict), Err(2));
-        assert_eq!(expanded("[$NO${NO}$$]", Mode::Dapr).as_deref(), Ok("[]"));
-    }
 }

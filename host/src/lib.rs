@@ -63,6 +63,7 @@ mod document;
 mod document_stores;
 pub mod env;
 pub mod error;
+mod expansion;
 mod finish;
 pub mod guest;
 mod inspection;

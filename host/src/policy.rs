@@ -1,6 +1,7 @@
 //! Who may read which secret: `spec.secrets.scopes` of a Dapr Configuration.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 
 use crate::error::Class;
 use crate::problem::{Place, Problem, Severity, printable};
@@ -18,8 +19,8 @@ pub enum DefaultAccess {
     Deny,
 }
 
-/// The policy for one store.
-#[derive(Clone, Debug, Default)]
+/// The policy for one store. `Debug` does not show names that came from variables.
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct SecretsScope {
     /// The store that it is for.
@@ -32,24 +33,62 @@ pub struct SecretsScope {
     pub denied: Vec<Entry>,
     /// Where the scope stands, if in a document.
     pub place: Option<Place>,
+    /// Whether its store's name may hold what a variable held.
+    pub(crate) is_hidden: bool,
 }
 
-/// A name in a scope.
-#[derive(Clone, Debug)]
+/// A name in a scope. `Debug` does not show one that came from a variable.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Entry {
     /// The secret's name, in its exact case.
     pub secret: String,
     /// Where it stands, if in a document.
     pub place: Option<Place>,
+    /// Whether the name may hold what a variable held.
+    pub(crate) is_hidden: bool,
+}
+
+/// What stands in messages for a name that may hold what a variable held.
+const HIDDEN: &str = "[from a variable]";
+
+/// A name for a message.
+fn shown(name: &str, is_hidden: bool) -> String {
+    if is_hidden {
+        HIDDEN.to_owned()
+    } else {
+        format!("`{}`", printable(name))
+    }
 }
 
 impl Entry {
-    pub(crate) fn at(secret: String, place: Place) -> Self {
+    fn of(secret: impl Into<String>) -> Self {
         Self {
-            secret,
-            place: Some(place),
+            secret: secret.into(),
+            place: None,
+            is_hidden: false,
         }
+    }
+}
+
+impl fmt::Debug for SecretsScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretsScope")
+            .field("store", &shown(&self.store, self.is_hidden))
+            .field("default_access", &self.default_access)
+            .field("allowed", &self.allowed)
+            .field("denied", &self.denied)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("secret", &shown(&self.secret, self.is_hidden))
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,30 +111,30 @@ impl SecretsScope {
     /// Allows a secret; from the first one on, only those allowed may be read.
     #[must_use]
     pub fn allow(mut self, secret: impl Into<String>) -> Self {
-        self.allowed.push(Entry {
-            secret: secret.into(),
-            place: None,
-        });
+        self.allowed.push(Entry::of(secret));
         self
     }
 
     /// Denies a secret.
     #[must_use]
     pub fn deny(mut self, secret: impl Into<String>) -> Self {
-        self.denied.push(Entry {
-            secret: secret.into(),
-            place: None,
-        });
+        self.denied.push(Entry::of(secret));
         self
     }
 }
 
 /// A scope, and its names as sets: each request and each secret of a bulk read is looked up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Indexed {
     scope: SecretsScope,
     allowed: HashSet<String>,
     denied: HashSet<String>,
+}
+
+impl fmt::Debug for Indexed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.scope.fmt(f)
+    }
 }
 
 impl From<SecretsScope> for Indexed {
@@ -153,6 +192,8 @@ pub enum Rule {
     Denied,
     /// `allowedSecrets` does not name it.
     NotAllowed,
+    /// The store has no scope, and the policy is [closed](Policy::closed).
+    NoScope,
 }
 
 impl Rule {
@@ -162,6 +203,7 @@ impl Rule {
             Self::Denied => {
                 format!("remove `{secret}` from `deniedSecrets` of scope `{store}`")
             }
+            Self::NoScope => format!("add a scope for store `{store}`"),
             Self::Default | Self::NotAllowed => {
                 format!("add `{secret}` to `allowedSecrets` of scope `{store}`")
             }
@@ -169,16 +211,45 @@ impl Rule {
     }
 }
 
-/// The policy for all stores. A store without a scope is open, as in Dapr.
-#[derive(Clone, Debug, Default)]
+/// The policy for all stores. A store without a scope is open, as in Dapr, unless the policy is
+/// [closed](Self::closed). `Debug` shows the scopes without the names that came from variables.
+#[derive(Clone, Default)]
 pub struct Policy {
     scopes: BTreeMap<String, Indexed>,
+    is_closed: bool,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("scopes", &self.scopes.values().collect::<Vec<_>>())
+            .field("is_closed", &self.is_closed)
+            .finish()
+    }
 }
 
 impl Policy {
     /// A policy that allows everything.
     pub fn open() -> Self {
         Self::default()
+    }
+
+    /// A policy that denies every store without a scope: for documents that may declare stores, one
+    /// of which could read under another name what a scope denies. A configuration's scopes are
+    /// added to it.
+    pub fn closed() -> Self {
+        Self {
+            is_closed: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes over the scopes of a configuration, in place of its own.
+    pub(crate) fn configured(self, configuration: Option<Self>) -> Self {
+        match configuration {
+            Some(Self { scopes, .. }) => Self { scopes, ..self },
+            None => self,
+        }
     }
 
     /// Adds a scope; fails where its store has one already, as Dapr does.
@@ -192,16 +263,21 @@ impl Policy {
 
     /// Whether a secret of a store may be read. Names are compared exactly.
     pub fn decide(&self, store: &str, secret: &str) -> Decision {
-        self.scopes
-            .get(store)
-            .map_or(Decision::Allow, |scope| scope.decide(secret))
+        match self.scopes.get(store) {
+            Some(scope) => scope.decide(secret),
+            None if self.is_closed => Decision::Deny(Rule::NoScope),
+            None => Decision::Allow,
+        }
     }
 
     /// Whether there can be a secret of this store that may be read.
     pub(crate) fn allows_any(&self, store: &str) -> bool {
-        self.scopes.get(store).is_none_or(|scope| {
-            !scope.allowed.is_empty() || scope.scope.default_access == DefaultAccess::Allow
-        })
+        match self.scopes.get(store) {
+            Some(Indexed { scope, allowed, .. }) => {
+                !allowed.is_empty() || scope.default_access == DefaultAccess::Allow
+            }
+            None => !self.is_closed,
+        }
     }
 
     /// The scopes, by the name of their store.
@@ -215,10 +291,10 @@ impl Policy {
             .scopes()
             .filter(|scope| !stores.contains(&scope.store))
             .map(|scope| {
-                let store = printable(&scope.store);
-                let message = format!("this scope is for store `{store}`, which does not exist");
+                let store = shown(&scope.store, scope.is_hidden);
+                let message = format!("this scope is for store {store}, which does not exist");
                 let known = stores.iter().map(String::as_str);
-                let spend = |cost| run.spend(cost);
+                let spend = |cost| !scope.is_hidden && run.spend(cost);
                 let hint = suggest::among_within("stores", &scope.store, known, spend);
                 warning(scope.place.as_ref(), message, hint)
             });
@@ -240,10 +316,12 @@ impl Policy {
                 if names.contains(entry.secret.as_str()) {
                     continue;
                 }
-                let (secret, store) = (printable(&entry.secret), printable(&scope.store));
-                let message = format!("no reference names secret `{secret}` of store `{store}`");
+                let secret = shown(&entry.secret, entry.is_hidden);
+                let store = shown(&scope.store, scope.is_hidden);
+                let message = format!("no reference names secret {secret} of store {store}");
                 let known = names.iter().copied();
-                let nearest = suggest::nearest_within(&entry.secret, known, |cost| run.spend(cost));
+                let spend = |cost| !entry.is_hidden && run.spend(cost);
+                let nearest = suggest::nearest_within(&entry.secret, known, spend);
                 let hint = nearest
                     .map(|nearest| format!("did you mean `{}`?", printable(nearest)))
                     .unwrap_or_default();
@@ -261,7 +339,7 @@ fn warning(place: Option<&Place>, message: String, hint: String) -> Problem {
 
 /// Two scopes are for one store.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{store} storeName is repeated in secrets configuration")]
+#[error("{} storeName is repeated in secrets configuration", printable(store))]
 #[non_exhaustive]
 pub struct RepeatedScope {
     /// The store.
@@ -303,6 +381,18 @@ mod tests {
             .with_scope(SecretsScope::new("s").deny_by_default())
             .unwrap();
         assert_eq!(policy.decide("S", "a"), Decision::Allow);
+    }
+
+    #[test]
+    fn a_store_without_a_scope_is_closed_where_the_policy_is() {
+        let policy = Policy::closed().with_scope(SecretsScope::new("s")).unwrap();
+        assert_eq!(policy.decide("s", "a"), Decision::Allow);
+        assert_eq!(policy.decide("t", "a"), Decision::Deny(Rule::NoScope));
+        assert!(!policy.allows_any("t"));
+        let configured = Policy::open().with_scope(SecretsScope::new("u")).unwrap();
+        let policy = policy.configured(Some(configured));
+        assert_eq!(policy.decide("u", "a"), Decision::Allow);
+        assert_eq!(policy.decide("s", "a"), Decision::Deny(Rule::NoScope));
     }
 
     #[test]

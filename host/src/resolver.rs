@@ -80,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) mode: Mode,
     pub(crate) limits: Limits,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// What is probably a slip in the configurations.
+    pub(crate) slips: Vec<Problem>,
     pub(crate) document_stores: Option<Arc<Grants>>,
 }
 
@@ -242,6 +244,7 @@ impl Resolver {
             mode: self.inner.mode,
             limits: self.inner.limits.clone(),
             observer: self.inner.observer.clone(),
+            slips: self.inner.slips.clone(),
             document_stores: self.inner.document_stores.clone(),
         };
         (Self::from_inner(inner), loaded.take_problems())
@@ -310,6 +313,12 @@ impl Resolver {
     /// The policy.
     pub fn policy(&self) -> &Policy {
         self.inner.secrets.policy()
+    }
+
+    /// What is probably a slip in the configurations that the policy was made from, as warnings: in
+    /// Dapr mode fields that are not known, which are errors in strict mode.
+    pub fn configuration_slips(&self) -> &[Problem] {
+        &self.inner.slips
     }
 
     /// Scopes of the policy whose store is not among these, as warnings: each leaves open the store

@@ -95,6 +95,7 @@ impl Session {
             Some(problem)
         });
         let mut problems = self.config_slips.clone();
+        problems.extend_from_slice(self.resolver.configuration_slips());
         problems.extend(self.resolver.unknown_scopes(stores));
         problems.extend(misspelt);
         problems
