@@ -412,6 +412,21 @@ fn a_misspelt_type_is_told_with_the_nearest() {
 }
 
 #[test]
+fn a_type_that_dapr_ends_at_is_told() {
+    for (kind, told) in [
+        ("", "the component has no type, and Dapr ends at it"),
+        ("foo.bar", "Dapr knows no component type of this category"),
+        ("State.redis", "no component type begins with `State`"),
+    ] {
+        let text = manifest("c", &[], "").replace("state.redis", kind);
+        let work = folder(&[("c.yaml", text.as_bytes())]);
+        let output = Run::new(work.path(), &["check", "c.yaml"]).output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(stderr(&output).contains(told), "{output:?}");
+    }
+}
+
+#[test]
 fn offline_and_online_checks_end_alike() {
     let component = manifest("c", &["{name: p, secretKeyRef: {name: s}}"], "none");
     let work = folder(&[("c.yaml", component.as_bytes())]);

@@ -69,6 +69,106 @@ fn yaml_is_the_same_as_json() {
     }
 }
 
+/// Dapr reads YAML 1.1, so what is printed as YAML is read back by the guest.
+#[test]
+fn yaml_is_read_as_the_same_by_yaml_1_1() {
+    let values = [
+        "on",
+        "No",
+        "y",
+        "null",
+        "~",
+        "1_000",
+        "0x1F",
+        "012",
+        "12:30:45",
+        "2001-01-01",
+        "=",
+        "<<",
+        ".5",
+        ".inf",
+        "1e3",
+        "",
+        " a",
+        "a ",
+        "a: b",
+        "a #b",
+        "- a",
+        "? a",
+        "&a",
+        "*a",
+        "!a",
+        "|",
+        ">",
+        "'",
+        "\"",
+        "%a",
+        "@a",
+        "`a",
+        "{}",
+        "[]",
+        ",",
+        "a\\b",
+        "line\nbreak\n",
+        "tab\t",
+        "\u{1}\u{7f}\u{85}\u{2028}\u{feff}",
+        "\u{1f600}",
+        "plain-text/with.points",
+        "---",
+        "...",
+    ];
+    let items = values.iter().zip(0..).map(|(value, n)| {
+        format!(
+            "{{name: {}, value: {}}}",
+            if n % 2 == 0 {
+                format!("k{n}")
+            } else {
+                quoted(value)
+            },
+            quoted(value)
+        )
+    });
+    let items: Vec<_> = items.collect();
+    let items: Vec<_> = items.iter().map(String::as_str).collect();
+    let work = folder(&[("c.yaml", manifest("on", &items, "").as_bytes())]);
+    let shape = |format: &str| {
+        let arguments = ["resolve", "c.yaml", "--format", format];
+        let output = Run::new(work.path(), &arguments).output();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        stdout(&output).to_owned()
+    };
+    let indented = shape("yaml").replace('\n', "\n      ");
+    let again = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: c}}\nspec:\n  type: state.redis\n  \
+         metadata:\n  - name: all\n    value:\n      {indented}\n"
+    );
+    std::fs::write(work.path().join("again.yaml"), again).unwrap();
+    let output = Run::new(work.path(), &["inspect", "again.yaml", "--format", "json"]).output();
+    let value = &json(&output)["components"][0]["metadata"][0]["value"];
+    let read: Value = serde_json::from_str(value.as_str().unwrap()).unwrap();
+    assert_eq!(read, serde_json::from_str::<Value>(&shape("json")).unwrap());
+}
+
+/// A YAML scalar in double quotes.
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|character| match character {
+        ' '..='~' if !"\"\\".contains(character) => character.to_string(),
+        other => format!("\\U{:08x}", u32::from(other)),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+#[test]
+fn what_has_no_place_is_told_to_code_scanning_of_the_first_document() {
+    let work = folder(&[("c.yaml", manifest("c", &[], "").as_bytes())]);
+    let store = ["--store", "vault=local.file:none.json"];
+    let arguments = [&["check", "c.yaml", "--format", "sarif"], &store[..]].concat();
+    let output = Run::new(work.path(), &arguments).output();
+    let place = &json(&output)["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "c.yaml");
+    assert_eq!(place["region"]["startLine"], 1);
+}
+
 #[test]
 fn a_log_for_code_scanning_names_files_by_their_uri() {
     let work = folder(&[("a b.yaml", b"a: b: c\n")]);
@@ -94,6 +194,8 @@ fn a_log_for_code_scanning_names_files_by_their_uri() {
 
 #[test]
 fn what_no_variable_can_hold_keeps_its_component_out_of_the_environment() {
+    let obeyed = manifest("prompt", &["{name: command, value: id}"], "");
+    let loaded = manifest("LD", &["{name: preload, value: /x.so}"], "");
     let plain = |name: &str, value: &str| format!("{{name: {name}, value: {value}}}");
     let nul = manifest("nul", &[&plain("p", "\"a\\0b\"")], "");
     let twice = manifest("twice", &[&plain("a-b", "x"), &plain("a.b", "y")], "");
@@ -104,6 +206,8 @@ fn what_no_variable_can_hold_keeps_its_component_out_of_the_environment() {
         ("2.yaml", &twice),
         ("3.yaml", &good),
         ("4.yaml", &absent),
+        ("5.yaml", &obeyed),
+        ("6.yaml", &loaded),
     ];
     let work = folder(&texts.map(|(name, text)| (name, text.as_bytes())));
     let arguments = ["resolve", ".", "--reveal", "--format", "env"];
@@ -115,6 +219,8 @@ fn what_no_variable_can_hold_keeps_its_component_out_of_the_environment() {
         "has a NUL",
         "both be the variable `TWICE_A_B`",
         "no secret store `none`",
+        "obey the variable `PROMPT_COMMAND`",
+        "obey the variable `LD_PRELOAD`",
     ] {
         assert!(errors.contains(told), "{told}: {errors}");
     }
@@ -163,7 +269,7 @@ fn names_that_a_terminal_would_obey_are_escaped() {
 
 #[test]
 fn a_binary_value_keeps_only_itself_out_of_bulk() {
-    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: binary}\ndata: {k: //8=}\n---\n\
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: binary}\ndata: {k: //8=, t: eA==}\n---\n\
                   apiVersion: v1\nkind: Secret\nmetadata: {name: text}\nstringData: {k: v}\n";
     let work = folder(&[("s.yaml", secret.as_bytes())]);
     let arguments = [
@@ -178,9 +284,19 @@ fn a_binary_value_keeps_only_itself_out_of_bulk() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         serde_json::from_slice::<Value>(&output.stdout).unwrap(),
-        serde_json::json!({ "text": { "k": "v" } })
+        serde_json::json!({ "binary": { "t": "x" }, "text": { "k": "v" } })
     );
-    assert!(String::from_utf8_lossy(&output.stderr).contains("binary"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("key `k` of `binary`"));
+    let arguments = [
+        "get",
+        "vault",
+        "binary",
+        "--store",
+        "vault=local.file:s.yaml",
+    ];
+    let output = Run::new(work.path(), &arguments).output();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "t=x\n");
 }
 
 #[test]

@@ -426,7 +426,7 @@ impl Secrets {
         }
         let stores = read(&self.door.stores);
         let hint = if stores.is_empty() {
-            "there are no stores: declare one as a component, or give one with `--store`".to_owned()
+            "there are no stores: declare one as a component, or give one".to_owned()
         } else if run.list(stores.keys().take(20).map(String::len).sum()) {
             let names = stores.keys().map(String::as_str);
             suggest::among_within("stores", effective, names, |cost| run.spend(cost))

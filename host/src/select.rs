@@ -54,7 +54,7 @@ pub(crate) fn select<'c>(
                 (component.kind.as_str(), &component.name),
                 (index, component),
             );
-            problems.extend(misspelt_type(component, run));
+            problems.extend(unknown_type(component, run));
             component.name.is_empty().then(|| {
                 problems.push(nameless(component));
                 Exclusion::Nameless
@@ -101,7 +101,7 @@ fn clash(component: &Component, existing: &Component) -> Problem {
         log_name(existing)
     );
     let hint = format!(
-        "the other one stands at {}: rename one of the two, or say `--app-id` where their \
+        "the other one stands at {}: rename one of the two, or say the app id where their \
          scopes differ",
         existing.position
     );
@@ -134,21 +134,29 @@ const CATEGORIES: [&str; 12] = [
     "workflowbackend",
 ];
 
-/// A type that Dapr would not know, where it is near one that it knows: a secret store whose type
-/// is misspelt would otherwise be a component like any other.
-fn misspelt_type(component: &Component, run: &Run) -> Option<Problem> {
-    if component.kind != Kind::Component {
-        return None;
-    }
+/// A type that Dapr does not know, which it ends at: a secret store whose type is misspelt would
+/// otherwise be a component like any other. Not an error, since keyref itself needs no type.
+fn unknown_type(component: &Component, run: &Run) -> Option<Problem> {
     let category = component.component_type.split('.').next()?;
-    if CATEGORIES.contains(&category) {
+    if component.kind != Kind::Component || CATEGORIES.contains(&category) {
         return None;
     }
-    let meant = suggest::nearest_within(category, CATEGORIES, |cost| run.spend(cost))?;
-    let category = printable(category);
+    let meant = suggest::nearest_within(category, CATEGORIES, |cost| run.spend(cost));
+    let (message, hint) = match (category, meant) {
+        ("", _) => (
+            "the component has no type, and Dapr ends at it".to_owned(),
+            "add `type: CATEGORY.NAME` under `spec`".to_owned(),
+        ),
+        (_, Some(meant)) => (
+            format!("no component type begins with `{}`", printable(category)),
+            format!("did you mean `{meant}`?"),
+        ),
+        (_, None) => (
+            "Dapr knows no component type of this category, and ends at it".to_owned(),
+            format!("categories: {}", CATEGORIES.join(", ")),
+        ),
+    };
     let place = Some(component.type_position.clone());
-    let message = format!("no component type begins with `{category}`");
-    let hint = format!("did you mean `{meant}`?");
     let problem = Problem::new(Class::DocumentSchema, place, message, hint);
     Some(
         problem

@@ -26,15 +26,14 @@ pub(super) async fn run(global: &Global, arguments: &BulkArguments) -> Result<St
     let mut shapes = BTreeMap::new();
     let mut status = Status::Done;
     for (name, secret) in &secrets {
-        match json::secret(secret) {
-            Ok(keys) => drop(shapes.insert(name.as_str(), keys)),
+        let (keys, others) = json::secret(secret);
+        for key in others {
             // The others are printed all the same.
-            Err(key) => {
-                let (key, name) = (terminal_safe(&key), terminal_safe(name));
-                let message = format!("the value of key `{key}` of `{name}` is not text");
-                status = reading::not_text(message, global);
-            }
+            let (key, name) = (terminal_safe(key), terminal_safe(name));
+            let message = format!("the value of key `{key}` of `{name}` is not text");
+            status = reading::not_text(message, global);
         }
+        shapes.insert(name.as_str(), keys);
     }
     match arguments.format {
         Format::Json => output::json(&shapes)?,

@@ -1,5 +1,7 @@
 //! `keyref check`: whether documents resolve. Prints no value ever.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use keyref::InspectedComponent;
 use keyref::problem::Problem;
@@ -25,11 +27,13 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
     let mut session = match session::open(global, &arguments.documents, need).await? {
         Ok(session) => session,
         Err(refused) => {
-            print_shapes(0, 0, &refused.problems, arguments.format)?;
+            let first = arguments.documents.first().map(String::as_str);
+            print_shapes(0, 0, &refused.problems, first, arguments.format)?;
             return Ok(refused.print(global));
         }
     };
     let documents = std::mem::take(&mut session.documents);
+    let first = documents.first().map(|document| Arc::clone(&document.name));
     let (components, stores, references, mut problems) = if arguments.offline {
         let inspection = session.resolver.inspect(documents, &session.context).await;
         session::print_stats(global, &inspection.stats);
@@ -64,7 +68,13 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
     problems.extend(session.slips(&stores, &references));
     problems.extend(session.resolver.unused_entries(&stores, &references));
     let references = references.len();
-    print_shapes(components, references, &problems, arguments.format)?;
+    print_shapes(
+        components,
+        references,
+        &problems,
+        first.as_deref(),
+        arguments.format,
+    )?;
     if arguments.format == CheckFormat::Text {
         diagnostics::print(&problems, &session.sources, global);
         if session::status(&problems) == Status::Done {
@@ -85,6 +95,7 @@ fn print_shapes(
     components: usize,
     references: usize,
     problems: &[Problem],
+    first: Option<&str>,
     format: CheckFormat,
 ) -> Result<()> {
     let checked = || Checked {
@@ -96,6 +107,6 @@ fn print_shapes(
         CheckFormat::Text => Ok(()),
         CheckFormat::Json => output::json(&checked()),
         CheckFormat::Yaml => output::yaml(&checked()),
-        CheckFormat::Sarif => output::json(&sarif::log(problems)),
+        CheckFormat::Sarif => output::json(&sarif::log(problems, first)),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use keyref::problem::terminal_safe;
 use keyref::stores::SecretRequest;
 use zeroize::Zeroizing;
 
@@ -45,13 +46,13 @@ pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Sta
         Ok(secret) => secret,
         Err(status) => return Ok(status),
     };
-    let keys = match json::secret(&secret) {
-        Ok(keys) => keys,
-        Err(key) => {
-            let message = format!("the value of key `{key}` is not text");
-            return Ok(reading::not_text(message, global));
-        }
-    };
+    let (keys, others) = json::secret(&secret);
+    let mut status = Status::Done;
+    for key in others {
+        // The others are printed all the same.
+        let message = format!("the value of key `{}` is not text", terminal_safe(key));
+        status = reading::not_text(message, global);
+    }
     match arguments.format {
         Format::Json => output::json(&keys)?,
         Format::Yaml => output::yaml(&keys)?,
@@ -63,5 +64,5 @@ pub(super) async fn run(global: &Global, arguments: &GetArguments) -> Result<Sta
             output::data(out.as_bytes())?;
         }
     }
-    Ok(Status::Done)
+    Ok(status)
 }

@@ -270,13 +270,16 @@ fn reference_shape<'i>(
     }
 }
 
-/// A secret's keys and values, which `get` and `bulk` print because they are asked for.
-pub(super) fn secret(secret: &Secret) -> Result<BTreeMap<&str, &str>, String> {
-    secret
-        .iter()
-        .map(|(key, value)| match value.reveal_text() {
-            Ok(text) => Ok((key, text)),
-            Err(_) => Err(key.to_owned()),
-        })
-        .collect()
+/// A secret's keys and values, which `get` and `bulk` print because they are asked for, and the keys
+/// of those values that are not text.
+pub(super) fn secret(secret: &Secret) -> (BTreeMap<&str, &str>, Vec<&str>) {
+    let mut keys = BTreeMap::new();
+    let mut others = Vec::new();
+    for (key, value) in secret.iter() {
+        match value.reveal_text() {
+            Ok(text) => drop(keys.insert(key, text)),
+            Err(_) => others.push(key),
+        }
+    }
+    (keys, others)
 }

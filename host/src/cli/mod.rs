@@ -25,6 +25,7 @@ mod resolve;
 mod sarif;
 mod session;
 mod stores;
+mod yaml;
 
 use self::arguments::{Cli, Verb};
 

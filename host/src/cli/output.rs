@@ -31,8 +31,8 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Writes a value as YAML.
 pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<()> {
     // The library's own text of an error could quote a value.
-    let text = serde_yaml::to_string(value).map_err(|_| anyhow::anyhow!("failed to write YAML"))?;
-    Ok(data(zeroize::Zeroizing::new(text).as_bytes())?)
+    let text = super::yaml::text(value).map_err(|_| anyhow::anyhow!("failed to write YAML"))?;
+    Ok(data(text.as_bytes())?)
 }
 
 /// Writes to standard error; where that is closed there is nobody to tell.

@@ -164,6 +164,12 @@ fn variables(
             return refused(Class::ValueNotText, message, hint);
         }
         let name = variable(&resolved.component.name, &property.name);
+        if is_obeyed(&name) {
+            let message =
+                format!("programs would obey the variable `{name}`, or run what it names");
+            let hint = "rename the component or its property, or take another format";
+            return refused(Class::DocumentSchema, message, hint);
+        }
         if known.contains_key(&name) || variables.insert(name.clone(), quoted(value)).is_some() {
             let message = format!("two properties would both be the variable `{name}`");
             let hint = "rename one of the two, or take another format";
@@ -171,6 +177,29 @@ fn variables(
         }
     }
     Ok(variables)
+}
+
+/// Whether shells, loaders or common tools do what a variable of this name says: a manifest must not
+/// run a program where its values are put into an environment.
+fn is_obeyed(name: &str) -> bool {
+    const BEGINNINGS: [&str; 5] = ["BASH_", "DYLD_", "GIT_CONFIG_", "LD_", "PROMPT_"];
+    const NAMES: [&str; 14] = [
+        "GIT_ASKPASS",
+        "GIT_EDITOR",
+        "GIT_EXEC_PATH",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_PAGER",
+        "GIT_PROXY_COMMAND",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "RUSTC_WRAPPER",
+        "SSH_ASKPASS",
+    ];
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin))
 }
 
 /// A value in single quotes, in one piece of memory: what grows leaves a copy behind.

@@ -1,18 +1,25 @@
 //! Problems as SARIF 2.1.0, which code scanning services read.
 
+use std::sync::Arc;
+
 use keyref::error::Class;
-use keyref::problem::Problem;
+use keyref::problem::{Place, Problem};
 use serde_json::{Value, json};
 
 use super::diagnostics;
 
-/// A log with one run.
-pub(super) fn log(problems: &[Problem]) -> Value {
+/// A log with one run. What has no place of its own is told of the first document, since services
+/// leave out what has none.
+pub(super) fn log(problems: &[Problem], first: Option<&str>) -> Value {
     let rules: Vec<_> = Class::ALL
         .iter()
         .map(|class| json!({ "id": class.code(), "shortDescription": { "text": class.code() } }))
         .collect();
-    let results: Vec<_> = problems.iter().map(result).collect();
+    let first = first.map(|name| Place::new(&Arc::from(name), 1, 1));
+    let results: Vec<_> = problems
+        .iter()
+        .map(|problem| result(problem, problem.place.as_ref().or(first.as_ref())))
+        .collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -29,14 +36,13 @@ pub(super) fn log(problems: &[Problem]) -> Value {
     })
 }
 
-fn result(problem: &Problem) -> Value {
+fn result(problem: &Problem, place: Option<&Place>) -> Value {
     let text = if problem.hint.is_empty() {
         problem.message.clone()
     } else {
         format!("{}\n{}", problem.message, problem.hint)
     };
-    let locations: Vec<_> = problem
-        .place
+    let locations: Vec<_> = place
         .iter()
         .map(|place| {
             json!({ "physicalLocation": {
