@@ -134,13 +134,9 @@ fn resolve(documents: &[Document], resolver: &Resolver, memories: &Memories) -> 
 fn request(request: WitRequest) -> Request {
     match request.source {
         Source::Environment(name) => Request::Variable(name),
-        Source::Secret(key) => Request::Key {
-            store: key.store,
-            secret: key.name,
-            key: key.key,
-            namespace: key.namespace,
-            options: request.options,
-        },
+        Source::Secret(key) => {
+            Request::key(key.store, key.name, key.key, key.namespace).with_options(request.options)
+        }
     }
 }
 

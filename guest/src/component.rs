@@ -208,7 +208,7 @@ impl Decoder<'_> {
             } else if folds_to(field, "value") {
                 self.value(id, &mut item.value);
             } else if folds_to(field, "secretKeyRef") {
-                reference = self.secret_key_ref(id, item).or(reference);
+                reference = Some(self.secret_key_ref(id, item));
             } else if folds_to(field, "envRef") {
                 if set_text(tree, id, &mut item.env_ref) {
                     item.position = self.position(id);
@@ -221,7 +221,7 @@ impl Decoder<'_> {
     }
 
     /// Reads a reference and says where its name stands.
-    fn secret_key_ref(&mut self, id: Id, item: &mut Item) -> Option<Position> {
+    fn secret_key_ref(&mut self, id: Id, item: &mut Item) -> Position {
         let tree = self.tree;
         self.warn_of_repeated_keys(id);
         let mut at = self.position(id);
@@ -260,7 +260,7 @@ impl Decoder<'_> {
         if reference.key.is_empty() {
             reference.key_position = at;
         }
-        Some(at)
+        at
     }
 
     /// The value as the string that a component sees: a string as it is, anything else as JSON.

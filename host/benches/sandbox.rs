@@ -207,13 +207,8 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, |answers: &mut Answers| answers).unwrap();
         let pre = SecretsResolverPre::new(linker.instantiate_pre(&component).unwrap()).unwrap();
-        let key = |key: &str| Request::Key {
-            store: "kubernetes-secrets".to_owned(),
-            secret: "kafka-credentials".to_owned(),
-            key: key.to_owned(),
-            namespace: "default".to_owned(),
-            options: Vec::new(),
-        };
+        let key =
+            |key: &str| Request::key("kubernetes-secrets", "kafka-credentials", key, "default");
         let requests = ["username", "password"].map(key).to_vec();
         let answers = runtime.block_on(resolver().answers(requests, &Context::new()));
         let ticking = engine.clone();

@@ -355,9 +355,10 @@ fn within<R>(
     let begin = Instant::now();
     call(time).map_err(|error| {
         budget.waste(begin.elapsed());
-        match budget.is_late() {
-            true => GuestError::Late,
-            false => error,
+        if budget.is_late() {
+            GuestError::Late
+        } else {
+            error
         }
     })
 }

@@ -209,6 +209,7 @@ impl Component {
 #[non_exhaustive]
 pub enum Origin {
     /// A key of a secret.
+    #[non_exhaustive]
     Secret {
         /// The store's name.
         store: String,
@@ -216,6 +217,8 @@ pub enum Origin {
         secret: String,
         /// The key.
         key: String,
+        /// The namespace of the component that asked, or empty.
+        namespace: String,
     },
     /// An environment variable.
     Variable(String),

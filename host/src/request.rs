@@ -17,6 +17,7 @@ pub(crate) type AnswerMap = BTreeMap<Request, Answer>;
 #[non_exhaustive]
 pub enum Request {
     /// A key of a secret.
+    #[non_exhaustive]
     Key {
         /// The store's name, or empty for the default one.
         store: String,
@@ -34,6 +35,32 @@ pub enum Request {
 }
 
 impl Request {
+    /// A key of a secret of a store, as a guest of one's own asks for it: `store` and `namespace` may
+    /// be empty.
+    pub fn key(
+        store: impl Into<String>,
+        secret: impl Into<String>,
+        key: impl Into<String>,
+        namespace: impl Into<String>,
+    ) -> Self {
+        Self::Key {
+            store: store.into(),
+            secret: secret.into(),
+            key: key.into(),
+            namespace: namespace.into(),
+            options: Vec::new(),
+        }
+    }
+
+    /// The same with what the store's kind understands beside the name; a variable takes none.
+    #[must_use]
+    pub fn with_options(mut self, with: Vec<(String, String)>) -> Self {
+        if let Self::Key { options, .. } = &mut self {
+            *options = with;
+        }
+        self
+    }
+
     /// About how much memory it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let texts = match self {

@@ -430,11 +430,37 @@ pub(crate) fn origin(wanted: &Request, secrets: &Secrets) -> Origin {
     match wanted {
         Request::Variable(name) => Origin::Variable(name.clone()),
         Request::Key {
-            store, secret, key, ..
+            store,
+            secret,
+            key,
+            namespace,
+            ..
         } => Origin::Secret {
             store: secrets.effective_store(store).to_owned(),
             secret: secret.clone(),
             key: key.clone(),
+            namespace: namespace.clone(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Resolver;
+    use crate::context::Context;
+
+    /// Executors move what they run between threads.
+    #[test]
+    fn a_resolver_and_its_calls_go_from_thread_to_thread() {
+        fn is_shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+        fn is_sent<T: Send>(_: &T) {}
+
+        let resolver = Resolver::builder().build().unwrap();
+        let context = Context::new();
+        is_shared(&resolver);
+        is_shared(&context);
+        is_sent(&resolver.resolve(Vec::new(), &context));
+        is_sent(&resolver.inspect(Vec::new(), &context));
+        is_sent(&resolver.with_stores_of(Vec::new(), &context));
     }
 }

@@ -72,7 +72,9 @@ fn text(components: &[InspectedComponent]) -> String {
 
 fn origin(origin: &Origin) -> String {
     match origin {
-        Origin::Secret { store, secret, key } => format!("{store}: {secret}, {key}"),
+        Origin::Secret {
+            store, secret, key, ..
+        } => format!("{store}: {secret}, {key}"),
         Origin::Variable(name) => format!("environment: {name}"),
         _ => String::new(),
     }

@@ -250,7 +250,9 @@ fn reference_shape<'i>(
         .get(reference.item)
         .map_or(&component.position, |item| &item.position);
     let (store, secret, key, variable) = match &reference.origin {
-        Origin::Secret { store, secret, key } => (Some(store), Some(secret), Some(key), None),
+        Origin::Secret {
+            store, secret, key, ..
+        } => (Some(store), Some(secret), Some(key), None),
         Origin::Variable(name) => (None, None, None, Some(name)),
         _ => (None, None, None, None),
     };

@@ -114,7 +114,9 @@ fn shown(component: &ResolvedComponent, property: &Property, reveal: bool) -> Ze
 
 fn origin(origin: &Origin) -> String {
     match origin {
-        Origin::Secret { store, secret, key } => format!("  <- {store}: {secret}, {key}"),
+        Origin::Secret {
+            store, secret, key, ..
+        } => format!("  <- {store}: {secret}, {key}"),
         Origin::Variable(name) => format!("  <- environment: {name}"),
         _ => String::new(),
     }

@@ -18,6 +18,10 @@ const MAX_DEPTH: usize = 10_000;
 
 /// The secrets of a JSON object; none for `null`.
 pub(super) fn read(source: &Source, options: &LocalFileOptions) -> Result<Secrets, StoreError> {
+    if options.scalars == ScalarText::Plain {
+        // Dapr reads U+FFFD for what is not UTF-8, which no password can be meant to have.
+        source.text()?;
+    }
     let mut reader = Reader {
         bytes: source.bytes(),
         at: 0,
@@ -282,7 +286,7 @@ fn hint(source: &Source) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::super::tests::listing;
-    use super::{LocalFileOptions, Source, read};
+    use super::{LocalFileOptions, ScalarText, Source, read};
 
     fn value(value: &[u8]) -> String {
         let text = [br#"{"k":"#, value, b"}"].concat();
@@ -295,6 +299,21 @@ mod tests {
         read(&Source::of("s.json", text), &LocalFileOptions::default())
             .unwrap_err()
             .message
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_no_text() {
+        let text = b"{\"k\": \"p\xFFw\"}";
+        assert_eq!(error(text), "`s.json:1:9` is not UTF-8");
+        let dapr = LocalFileOptions {
+            scalars: ScalarText::Dapr,
+            ..LocalFileOptions::default()
+        };
+        let secrets = read(&Source::of("s.json", text), &dapr).unwrap();
+        assert_eq!(
+            secrets["k"].get("k").unwrap().reveal_text(),
+            Ok("p\u{fffd}w")
+        );
     }
 
     #[test]
