@@ -209,42 +209,40 @@ fn a_link_to_a_file_beside_it_declares_its_components_again() {
     );
 }
 
+/// Stores of which one cannot be opened.
+const STORES: &[&str] = &[
+    "--store",
+    "vault=local.file:s.json",
+    "--store",
+    "broken=local.file:no.json",
+];
+
+/// Documents with references to these stores.
+fn references() -> tempfile::TempDir {
+    let text = |name: &str, secret: &str, store: &str| {
+        let item = format!("{{name: p, secretKeyRef: {{name: {secret}}}}}");
+        manifest(name, &[&item], store)
+    };
+    folder(&[
+        ("good.yaml", text("good", "s", "vault").as_bytes()),
+        ("bad.yaml", text("bad", "s", "broken").as_bytes()),
+        ("none.yaml", text("none", "absent", "vault").as_bytes()),
+        ("s.json", br#"{"s": "v"}"#),
+    ])
+}
+
 #[test]
 fn a_store_that_cannot_be_opened_hides_nothing_else() {
-    let texts = [
-        (
-            "good.yaml",
-            manifest("good", &["{name: p, secretKeyRef: {name: s}}"], "vault"),
-        ),
-        (
-            "bad.yaml",
-            manifest("bad", &["{name: p, secretKeyRef: {name: s}}"], "broken"),
-        ),
-        (
-            "none.yaml",
-            manifest(
-                "none",
-                &["{name: p, secretKeyRef: {name: absent}}"],
-                "vault",
-            ),
-        ),
-    ];
-    let files = texts.iter().map(|(path, text)| (*path, text.as_bytes()));
-    let files: Vec<_> = files.chain([("s.json", &br#"{"s": "v"}"#[..])]).collect();
-    let work = folder(&files);
-    let stores = [
+    let work = references();
+    let arguments = [
+        "resolve",
         "good.yaml",
         "bad.yaml",
         "none.yaml",
-        "--store",
-        "vault=local.file:s.json",
-        "--store",
-        "broken=local.file:no.json",
         "--format",
         "json",
     ];
-    let run = |verb: &[&str]| Run::new(work.path(), &[verb, &stores].concat()).output();
-    let output = run(&["resolve"]);
+    let output = Run::new(work.path(), &[&arguments, STORES].concat()).output();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let resolved = json(&output);
     assert_eq!(resolved["components"][0]["name"], "good", "{resolved}");
@@ -260,22 +258,18 @@ fn a_store_that_cannot_be_opened_hides_nothing_else() {
             "store-misconfigured"
         ]
     );
-    // Where nothing is read, nothing is opened.
+    let get = [&["get", "vault", "s", "s"], STORES].concat();
+    assert_eq!(stdout(&Run::new(work.path(), &get).output()), "v");
+}
+
+#[test]
+fn where_nothing_is_read_no_store_is_opened() {
+    let work = references();
     for verb in [&["inspect"][..], &["stores"], &["check", "--offline"]] {
-        let output = run(verb);
+        let arguments = [verb, &["good.yaml", "bad.yaml"], STORES].concat();
+        let output = Run::new(work.path(), &arguments).output();
         assert_eq!(output.status.code(), Some(0), "{verb:?}: {output:?}");
     }
-    let get = [
-        "get",
-        "vault",
-        "s",
-        "s",
-        "--store",
-        "vault=local.file:s.json",
-        "--store",
-        "broken=local.file:no.json",
-    ];
-    assert_eq!(stdout(&Run::new(work.path(), &get).output()), "v");
 }
 
 #[test]

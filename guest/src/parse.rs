@@ -62,7 +62,7 @@ impl Parsed {
                 self.problems.push(warning(
                     document,
                     position(end, part.line),
-                    "what follows the dashes on this line is dropped",
+                    "what follows these dashes is dropped",
                     "move it to the next line",
                 ));
             }
@@ -192,9 +192,6 @@ fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Cow<'_, [u8]>, Fault> 
         char::decode_utf16(pairs.iter().map(|&pair| unit(pair))).collect();
     match decoded {
         Ok(text) if rest.is_empty() => Ok(Cow::Owned(text.into_bytes())),
-        _ => Err(Fault::syntax(
-            Mark::default(),
-            "the text is not valid UTF-16",
-        )),
+        _ => Err(Fault::syntax(Mark::default(), "not valid UTF-16")),
     }
 }

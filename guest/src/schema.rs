@@ -260,8 +260,10 @@ fn is_integer(float: f64) -> bool {
         reason = "a round trip is the test"
     )]
     let round_trip = float as i64 as f64;
-    // 2^63 itself is out of range, and the first cast saturates there.
-    round_trip.to_bits() == float.to_bits() && float < 9_223_372_036_854_775_808.0 || float == 0.0
+    // 2^63 itself is out of range, and the first cast saturates there; Go writes its negative with
+    // digits that are out of range.
+    round_trip.to_bits() == float.to_bits() && float.abs() < 9_223_372_036_854_775_808.0
+        || float == 0.0
 }
 
 /// Whether Go's JSON decoder takes `key` for the field: equal, or equal in another case.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use keyref::InspectedComponent;
+use keyref::component::Origin;
 use keyref::problem::Problem;
+use keyref::{Document, InspectedComponent};
 use serde::Serialize;
 
 use super::arguments::{CheckArguments, CheckFormat, Global};
+use super::given::Need;
 use super::json::{self, ProblemShape};
-use super::session::{self, Need};
-use super::{Status, diagnostics, output, sarif};
+use super::session::Session;
+use super::{Status, diagnostics, output, sarif, session, waiting};
 
 #[derive(Serialize)]
 struct Checked<'c> {
@@ -20,9 +22,10 @@ struct Checked<'c> {
 }
 
 pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<Status> {
-    let need = match arguments.offline {
-        true => Need::Names,
-        false => Need::Values,
+    let need = if arguments.offline {
+        Need::Names
+    } else {
+        Need::Values
     };
     let mut session = match session::open(global, &arguments.documents, need).await? {
         Ok(session) => session,
@@ -34,36 +37,17 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
     };
     let documents = std::mem::take(&mut session.documents);
     let first = documents.first().map(|document| Arc::clone(&document.name));
-    let (components, stores, references, mut problems) = if arguments.offline {
-        let inspection = session.resolver.inspect(documents, &session.context).await;
-        session::print_stats(global, &inspection.stats);
-        let refusals = inspection
-            .components
-            .iter()
-            .flat_map(InspectedComponent::problems);
-        let problems: Vec<_> = inspection.problems.into_iter().chain(refusals).collect();
-        let references = inspection
-            .components
-            .iter()
-            .flat_map(|found| &found.references);
-        let references: Vec<_> = references.map(|found| found.origin.clone()).collect();
-        (
-            inspection.components.len(),
-            inspection.stores,
-            references,
-            problems,
-        )
+    let found = if arguments.offline {
+        offline(global, &session, documents).await
     } else {
-        let work = session.resolver.resolve(documents, &session.context);
-        let resolution = session::wait(global, "checking", work).await;
-        session::print_stats(global, &resolution.stats);
-        (
-            resolution.stats.components,
-            resolution.stores,
-            resolution.references,
-            resolution.problems,
-        )
+        online(global, &session, documents).await
     };
+    let Found {
+        components,
+        stores,
+        references,
+        mut problems,
+    } = found;
     problems.extend(std::mem::take(&mut session.problems));
     problems.extend(session.slips(&stores, &references));
     problems.extend(session.resolver.unused_entries(&stores, &references));
@@ -88,6 +72,48 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         }
     }
     Ok(session::status(&problems))
+}
+
+/// What a check found.
+struct Found {
+    components: usize,
+    stores: Vec<String>,
+    references: Vec<Origin>,
+    problems: Vec<Problem>,
+}
+
+/// Checks what can be checked without a store.
+async fn offline(global: &Global, session: &Session, documents: Vec<Document>) -> Found {
+    let inspection = session.resolver.inspect(documents, &session.context).await;
+    session::print_stats(global, &inspection.stats);
+    let inspected = inspection.components.iter();
+    let references = inspected.clone().flat_map(|found| &found.references);
+    let references = references.map(|found| found.origin.clone()).collect();
+    let refusals = inspected.clone().flat_map(InspectedComponent::problems);
+    Found {
+        components: inspection.components.len(),
+        references,
+        problems: inspection
+            .problems
+            .iter()
+            .cloned()
+            .chain(refusals)
+            .collect(),
+        stores: inspection.stores,
+    }
+}
+
+/// Checks by resolving.
+async fn online(global: &Global, session: &Session, documents: Vec<Document>) -> Found {
+    let work = session.resolver.resolve(documents, &session.context);
+    let resolution = waiting::wait(global, "checking", work).await;
+    session::print_stats(global, &resolution.stats);
+    Found {
+        components: resolution.stats.components,
+        stores: resolution.stores,
+        references: resolution.references,
+        problems: resolution.problems,
+    }
 }
 
 /// Prints for programs; nothing where the format is for people.

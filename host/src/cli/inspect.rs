@@ -8,9 +8,9 @@ use keyref::problem::{Problem, terminal_safe as safe};
 use keyref::{InspectedComponent, InspectedReference};
 
 use super::arguments::{Format, Global, InspectArguments};
+use super::given::Need;
 use super::json::{self, Inspected, InspectedShape};
-use super::session::{self, Need};
-use super::{Status, diagnostics, output};
+use super::{Status, diagnostics, output, session};
 
 pub(super) async fn run(global: &Global, arguments: &InspectArguments) -> Result<Status> {
     let mut session = match session::open(global, &arguments.documents, Need::Names).await? {

@@ -16,6 +16,7 @@ mod configurations;
 mod diagnostics;
 mod documents;
 mod get;
+mod given;
 mod inspect;
 mod json;
 mod mask;
@@ -25,6 +26,7 @@ mod resolve;
 mod sarif;
 mod session;
 mod stores;
+mod waiting;
 mod yaml;
 
 use self::arguments::{Cli, Verb};

@@ -10,7 +10,8 @@ use keyref::{Context, Resolver, Stats};
 use super::Status;
 use super::arguments::Global;
 use super::diagnostics::{self, Sources};
-use super::session::{self, Need};
+use super::given::Need;
+use super::{session, waiting};
 
 /// The stores of a command, opened, and what was wrong with their documents.
 pub(super) struct Reading {
@@ -31,7 +32,7 @@ pub(super) async fn open(
     };
     let documents = std::mem::take(&mut session.documents);
     let opening = session.resolver.with_stores_of(documents, &session.context);
-    let (resolver, problems) = session::wait(global, "opening", opening).await;
+    let (resolver, problems) = waiting::wait(global, "opening", opening).await;
     session.resolver = resolver;
     let mut all = std::mem::take(&mut session.problems);
     all.extend(problems);
@@ -55,7 +56,7 @@ impl Reading {
         work: impl Future<Output = std::result::Result<T, SecretError>>,
     ) -> std::result::Result<T, Status> {
         let begin = Instant::now();
-        let read = session::wait(global, "reading", work).await;
+        let read = waiting::wait(global, "reading", work).await;
         let mut stats = Stats::default();
         stats.backend_calls = self.resolver.backend_calls();
         stats.fetch = begin.elapsed();

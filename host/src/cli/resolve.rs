@@ -9,9 +9,9 @@ use keyref::problem::{Problem, terminal_safe as safe};
 use zeroize::Zeroizing;
 
 use super::arguments::{Global, ResolveArguments, ResolveFormat};
+use super::given::Need;
 use super::json::{self, MASKED, Resolved, ResolvedShape};
-use super::session::{self, Need};
-use super::{Status, diagnostics, output};
+use super::{Status, diagnostics, output, session, waiting};
 
 pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result<Status> {
     if arguments.format == ResolveFormat::Env && !arguments.reveal {
@@ -26,7 +26,7 @@ pub(super) async fn run(global: &Global, arguments: &ResolveArguments) -> Result
     };
     let documents = std::mem::take(&mut session.documents);
     let work = session.resolver.resolve(documents, &session.context);
-    let mut resolution = session::wait(global, "resolving", work).await;
+    let mut resolution = waiting::wait(global, "resolving", work).await;
     let mut problems = std::mem::take(&mut resolution.problems);
     problems.extend(std::mem::take(&mut session.problems));
     problems.extend(session.slips(&resolution.stores, &resolution.references));

@@ -8,8 +8,8 @@ use keyref::stores::REGISTRY;
 use serde::Serialize;
 
 use super::arguments::{Format, Global, StoresArguments};
-use super::session::{self, Need};
-use super::{Status, diagnostics, output};
+use super::given::Need;
+use super::{Status, diagnostics, output, session};
 
 #[derive(Serialize)]
 struct Listed {

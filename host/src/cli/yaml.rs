@@ -3,6 +3,8 @@
 //! `serde_yaml` leaves plain what only YAML 1.1 takes for something else than text, such as `on`,
 //! `1_000` or `12:30`; Dapr reads YAML 1.1.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_yaml::Value;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -109,7 +111,9 @@ fn write_text(out: &mut String, text: &str) {
             | '\u{2029}'
             | '\u{feff}'
             | '\u{fffe}'
-            | '\u{ffff}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            | '\u{ffff}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
             printable => out.push(printable),
         }
     }
