@@ -324,3 +324,24 @@ fn what_is_left_open_is_told_with_where_it_begins() {
         "found unexpected end of stream while scanning a quoted scalar that begins at line 4, column 6"
     );
 }
+
+#[test]
+fn keys_are_listed_as_long_as_there_is_room() {
+    let long = |n: usize| format!("{}{n}", "k".repeat(110));
+    let wordy: Vec<String> = (0..20).map(long).collect();
+    let wordy = wordy.iter().map(|key| (key.as_str(), "v"));
+    let resolver = Resolver::builder()
+        .store("vault", Memory::new().with("wordy", wordy))
+        .build()
+        .unwrap();
+    let items =
+        (0..5_000).map(|n| format!("{{name: n, secretKeyRef: {{name: wordy, key: x{n}}}}}"));
+    let items: Vec<_> = items.collect();
+    let items: Vec<_> = items.iter().map(String::as_str).collect();
+    let problems = resolve(&resolver, &manifest("c", &items, "vault")).problems;
+    assert_eq!(problems.len(), items.len());
+    assert!(problems[0].hint.contains(&long(19)), "{}", problems[0].hint);
+    assert!(problems.iter().all(|problem| !problem.hint.is_empty()));
+    let hints: usize = problems.iter().map(|problem| problem.hint.len()).sum();
+    assert!((1 << 20..5 << 20).contains(&hints), "{hints}");
+}
