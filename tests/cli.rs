@@ -412,6 +412,34 @@ fn a_misspelt_type_is_told_with_the_nearest() {
 }
 
 #[test]
+fn what_is_wrong_with_a_declared_store_is_told_where_it_is_read_from() {
+    let declared = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: v}\nspec:\n  type: \
+                    secretstores.local.env\n  version: v1\n  metadata:\n  - {name: prefix, vaule: P_}\n";
+    let work = folder(&[("store.yaml", declared.as_bytes())]);
+    let output = Run::new(work.path(), &["get", "v", "s", "-r", "store.yaml"]).output();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("store.yaml:8:20"), "{output:?}");
+    assert!(
+        stderr(&output).contains("this field is not known"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn problems_come_in_the_order_of_the_documents() {
+    let slip = manifest("c", &["{name: p, vaule: x}"], "");
+    let work = folder(&[("a.yaml", slip.as_bytes()), ("b.yaml", b"a: [\n")]);
+    for arguments in [&["inspect"][..], &["check"], &["check", "--offline"]] {
+        let arguments = [arguments, &["a.yaml", "b.yaml", "--format", "json"]].concat();
+        let problems = json(&Run::new(work.path(), &arguments).output());
+        assert_eq!(
+            problems["problems"][0]["document"], "a.yaml",
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn a_type_that_dapr_ends_at_is_told() {
     for (kind, told) in [
         ("", "the component has no type, and Dapr ends at it"),

@@ -165,6 +165,7 @@ fn a_pipe_that_nobody_writes_to_keeps_no_command_beyond_its_timeout() {
     let work = folder(&[
         ("c.yaml", reference.as_bytes()),
         ("store.yaml", declared.as_bytes()),
+        ("s.json", br#"{"s": "v"}"#),
     ]);
     pipe(work.path(), "pipe");
     let ends = |arguments: &[&str], class: &str| {
@@ -174,6 +175,15 @@ fn a_pipe_that_nobody_writes_to_keeps_no_command_beyond_its_timeout() {
         assert_eq!(json(&output)["problems"][0]["class"], class, "{output:?}");
     };
     ends(&["c.yaml", "--store", "vault=local.file:pipe"], "timed-out");
+    // Others are not held up.
+    let two = [
+        "--store",
+        "vault=local.file:s.json",
+        "--store",
+        "other=local.file:pipe",
+    ];
+    let arguments = [&["get", "vault", "s", "s", "--timeout", "1"], &two[..]].concat();
+    assert_eq!(stdout(&Run::new(work.path(), &arguments).output()), "v");
     ends(&["pipe"], "timed-out");
     ends(&["c.yaml", "--config", "pipe"], "timed-out");
     // A document may not name one at all.
@@ -191,8 +201,10 @@ fn a_file_that_cannot_be_read_keeps_no_other_out() {
     assert_eq!(checked["components"], 1, "{checked}");
     assert_eq!(checked["problems"][0]["class"], "document-unreadable");
     assert_eq!(checked["problems"][0]["document"], "r/d.yaml");
-    // One that is asked for by its name is wrong usage.
-    let output = Run::new(work.path(), &["check", "r/d.yaml"]).output();
+    // A shell may have named them.
+    let named = ["check", "r/c.yaml", "r/d.yaml", "--format", "json"];
+    assert_eq!(json(&Run::new(work.path(), &named).output()), checked);
+    let output = Run::new(work.path(), &["check", "r/none.yaml"]).output();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 

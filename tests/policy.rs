@@ -273,6 +273,25 @@ fn a_variable_in_a_configuration_moves_no_place_and_is_not_shown() {
 }
 
 #[test]
+fn all_that_is_wrong_with_configurations_is_told_at_once() {
+    let first = "spec:\n  secrets:\n    scopes:\n    - {storeName: a, defaultAccess: no}\n    \
+                 - {storeName: b, defaultAccess: none}\n    - {storeName: c}\n    - {storeName: c}\n";
+    let built = Resolver::builder()
+        .configuration(Document::new("1.yaml", first))
+        .configuration(Document::new("2.yaml", "spec: ["))
+        .build();
+    let Err(BuildError::Configuration(problems)) = built else {
+        panic!("it is refused");
+    };
+    let places = problems
+        .iter()
+        .map(|problem| problem.place.as_ref().unwrap());
+    let places: Vec<_> = places.map(ToString::to_string).collect();
+    assert_eq!(places[..3], ["1.yaml:4:7", "1.yaml:5:7", "1.yaml:7:7"]);
+    assert_eq!(places.len(), 4);
+}
+
+#[test]
 fn a_closed_policy_binds_a_store_that_documents_declare_under_a_name_of_their_own() {
     let work = folder(&[("s.json", br#"{"s": "v"}"#)]);
     let declared = format!(

@@ -257,7 +257,7 @@ fn a_field_that_dapr_ignores_beside_a_value_is_a_warning() {
         let problem = &resolution.problems[0];
         assert_eq!(problem.severity, Severity::Warning);
         let place = problem.place.as_ref().unwrap();
-        assert_eq!((place.line, place.column), (8, 36));
+        assert_eq!((place.line, place.column), (8, 25));
     }
 }
 
@@ -323,6 +323,46 @@ fn what_is_left_open_is_told_with_where_it_begins() {
         message,
         "found unexpected end of stream while scanning a quoted scalar that begins at line 4, column 6"
     );
+}
+
+#[test]
+fn a_document_of_client_tls_knows_no_field_but_two() {
+    let endpoint = |document: &str| {
+        format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata: {{name: e}}\nspec:\n  baseUrl: \
+             http://x\n  clientTLS:\n    rootCA: {document}\nauth: {{secretStore: vault}}\n"
+        )
+    };
+    for document in [
+        "{secretRef: {name: s}}",
+        "{envRef: SET}",
+        "{secretKeyRef: }",
+    ] {
+        let resolution = resolve(&resolver(Mode::Strict), &endpoint(document));
+        assert_eq!(codes(&resolution), ["document-schema"], "{document}");
+        assert!(resolution.components.is_empty(), "{document}");
+        // Dapr takes none of them for a document.
+        let resolution = resolve(&resolver(Mode::Dapr), &endpoint(document));
+        assert_eq!(property(&resolution, "rootCA"), None, "{document}");
+    }
+    let both = endpoint("{secretKeyRef: {name: s, key: k}, envRef: SET}");
+    for mode in [Mode::Strict, Mode::Dapr] {
+        let resolution = resolve(&resolver(mode), &both);
+        assert_eq!(
+            property(&resolution, "rootCA").as_deref(),
+            Some("v"),
+            "{mode:?}"
+        );
+    }
+}
+
+#[test]
+fn a_field_of_a_reference_that_is_not_known_is_told() {
+    let item = "{name: p, secretKeyRef: {name: s, kee: other, key: k}}";
+    let resolution = resolve(&resolver(Mode::Strict), &manifest("c", &[item], "vault"));
+    assert_eq!(property(&resolution, "p").as_deref(), Some("v"));
+    assert_eq!(codes(&resolution), ["document-schema"]);
+    assert_eq!(resolution.problems[0].severity, Severity::Warning);
 }
 
 #[test]

@@ -185,9 +185,9 @@ impl Decoder<'_> {
         });
         component.items = headers;
         let documents = documents.into_iter().filter_map(|(_, document)| document);
-        component
-            .items
-            .extend(documents.filter(|item| item.value.is_some() || item.secret_key_ref.is_some()));
+        component.items.extend(documents.filter(|item| {
+            item.value.is_some() || item.secret_key_ref.is_some() || item.unknown_field.is_some()
+        }));
     }
 
     fn items(&mut self, id: Id, place: ItemPlace, items: &mut Vec<Item>) {
@@ -198,25 +198,27 @@ impl Decoder<'_> {
         let tree = self.tree;
         self.warn_of_repeated_keys(id);
         item.position = self.position(id);
+        let Value::Mapping(entries) = tree.value(id) else {
+            return;
+        };
+        // The documents of `clientTLS` have no name of their own, and no variable.
+        let is_pair = item.place != ItemPlace::ClientTls;
         let mut reference = None;
-        for_fields(tree, id, |field, id| {
-            if folds_to(field, "name") {
-                // The documents of `clientTLS` have no name of their own.
-                if item.place != ItemPlace::ClientTls {
-                    set_text(tree, id, &mut item.name);
-                }
+        for (field, mark, id) in entries {
+            if is_pair && folds_to(field, "name") {
+                set_text(tree, id, &mut item.name);
             } else if folds_to(field, "value") {
                 self.value(id, &mut item.value);
             } else if folds_to(field, "secretKeyRef") {
                 reference = Some(self.secret_key_ref(id, item));
-            } else if folds_to(field, "envRef") {
+            } else if is_pair && folds_to(field, "envRef") {
                 if set_text(tree, id, &mut item.env_ref) {
                     item.position = self.position(id);
                 }
             } else {
-                item.unknown_field = Some(self.position(id));
+                item.unknown_field = Some(position(mark, self.line));
             }
-        });
+        }
         item.position = reference.unwrap_or(item.position);
     }
 
@@ -240,7 +242,10 @@ impl Decoder<'_> {
             let target = match is_name {
                 true => &mut reference.name,
                 false if folds_to(field, "key") => &mut reference.key,
-                false => return,
+                false => {
+                    item.unknown_field = Some(here);
+                    return;
+                }
             };
             if !set_text(tree, id, target) {
                 return;
@@ -310,7 +315,7 @@ impl Decoder<'_> {
             self.warnings.push(warning(
                 self.document,
                 position(mark, self.line),
-                "this key stands twice in its mapping, and the last value counts",
+                "this key stands twice, and the last value counts",
                 "remove one of the two",
             ));
         }
@@ -320,8 +325,8 @@ impl Decoder<'_> {
         let tree = self.tree;
         for_fields(tree, spec, |field, id| {
             let message = match field {
-                "auth" => "`auth` under `spec` is ignored, so no secret store is named",
-                "scopes" => "`scopes` under `spec` is ignored, so every app loads this",
+                "auth" => "`auth` under `spec` is ignored",
+                "scopes" => "`scopes` under `spec` is ignored",
                 _ => return,
             };
             self.warnings.push(warning(

@@ -152,7 +152,7 @@ impl Reader<'_> {
             Value::Null => Ok(None),
             Value::Mapping(mut entries) => {
                 if let Some(mark) = self.tree.repeated_key(id) {
-                    return Err(Fault::schema(mark, "this key stands twice in its mapping"));
+                    return Err(Fault::schema(mark, "this key stands twice"));
                 }
                 Ok(entries
                     .find(|(key, ..)| *key == name)

@@ -123,7 +123,11 @@ impl Parsed {
         });
         match parsed {
             Ok(configuration) => self.configurations.extend(configuration),
-            Err(fault) => self.problems.push(refused(&fault, document, 0)),
+            Err(mut fault) => {
+                // A place in the text with its variables filled in, which nobody has seen.
+                fault.context = None;
+                self.problems.push(refused(&fault, document, 0));
+            }
         }
     }
 

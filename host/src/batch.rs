@@ -339,9 +339,9 @@ impl Batch {
 }
 
 /// About how much memory a request takes until it is answered, in bytes: its copies in the batch, in
-/// the answers, with the guest and with where its value came from, and what is told where it fails.
+/// the answers, with the guest and with where its value came from, and the failure.
 fn asking_bytes(request: &Request) -> usize {
-    const FAILURE: usize = 512;
+    const FAILURE: usize = 256;
     4 * request.bytes() + FAILURE
 }
 

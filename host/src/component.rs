@@ -67,10 +67,18 @@ pub struct Item {
     pub env_ref: String,
     /// Where its reference stands, or else the item.
     pub position: Place,
-    /// Where the value of a field stands that Dapr does not know and ignores, if there is one.
+    /// Where a field stands that Dapr does not know and ignores, in the item or in its reference, if
+    /// there is one.
     pub unknown_field: Option<Place>,
     /// The index of the request that it needs, in its batch.
     pub(crate) request: Option<usize>,
+}
+
+impl Item {
+    /// Whether there can be a problem about it.
+    fn can_fail(&self) -> bool {
+        self.request.is_some() || self.value.is_none() || self.unknown_field.is_some()
+    }
 }
 
 impl fmt::Debug for Item {
@@ -137,6 +145,8 @@ impl Component {
             .scopes
             .iter()
             .map(|scope| size_of::<String>() + scope.len());
+        // What a problem about an item takes, which has the names of both.
+        let telling = 512 + self.name.len().min(1_000) + self.secret_store.len().min(1_000);
         let items = self.items.iter().map(|item| {
             let reference = item.secret_key_ref.as_ref();
             size_of::<Item>()
@@ -144,6 +154,7 @@ impl Component {
                 + item.value.as_ref().map_or(0, String::len)
                 + item.env_ref.len()
                 + reference.map_or(0, |reference| reference.name.len() + reference.key.len())
+                + if item.can_fail() { telling } else { 0 }
         });
         let texts = [
             &self.name,

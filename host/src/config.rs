@@ -33,13 +33,21 @@ pub(crate) fn read(
     mode: Mode,
     limits: &Limits,
 ) -> Result<Configured, Vec<Problem>> {
-    let mut all = Configured::default();
+    let (mut all, mut errors) = (Configured::default(), Vec::new());
     for document in documents {
-        let Configured { policy, warnings } = read_one(guest, document, environment, mode, limits)?;
-        all.policy = policy.or(all.policy);
-        all.warnings.extend(warnings);
+        match read_one(guest, document, environment, mode, limits) {
+            Ok(Configured { policy, warnings }) => {
+                all.policy = policy.or(all.policy);
+                all.warnings.extend(warnings);
+            }
+            Err(problems) => errors.extend(problems),
+        }
     }
-    Ok(all)
+    if errors.is_empty() {
+        Ok(all)
+    } else {
+        Err(errors)
+    }
 }
 
 fn read_one(
@@ -95,14 +103,11 @@ fn read_one(
     }
     let mut configurations = batch.configurations.into_iter();
     let scopes = configurations.find_map(|found| found.scopes);
-    let policy = scopes.map(|scopes| {
-        let mut scopes = scopes.into_iter();
-        scopes.try_fold(Policy::open(), |policy, scope| {
-            add(policy, scope, &name, &expansion)
-        })
-    });
+    let policy = scopes
+        .map(|scopes| policy_of(scopes, &name, &expansion))
+        .transpose()?;
     Ok(Configured {
-        policy: policy.transpose()?,
+        policy,
         warnings: problems,
     })
 }
@@ -125,14 +130,31 @@ fn parse(guest: &Guest, texts: Texts, limits: &Limits) -> Result<Batch, GuestErr
     }
 }
 
-fn add(
-    policy: Policy,
-    scope: wit::SecretsScope,
+fn policy_of(
+    scopes: Vec<wit::SecretsScope>,
     name: &Arc<str>,
     expansion: &Expansion,
 ) -> Result<Policy, Vec<Problem>> {
-    let place = |position: wit::Position| expansion.written(name, position.line, position.column);
-    let at = place(scope.position);
+    let (mut policy, mut errors) = (Policy::open(), Vec::new());
+    for scope in scopes {
+        let at = expansion.written(name, scope.position.line, scope.position.column);
+        let added = scope_of(scope, at.clone(), name, expansion)
+            .and_then(|scope| policy.add_scope(scope).map_err(|_| repeated(at)));
+        errors.extend(added.err().map(|problem| *problem));
+    }
+    if errors.is_empty() {
+        Ok(policy)
+    } else {
+        Err(errors)
+    }
+}
+
+fn scope_of(
+    scope: wit::SecretsScope,
+    at: Place,
+    name: &Arc<str>,
+    expansion: &Expansion,
+) -> Result<SecretsScope, Box<Problem>> {
     let default_access = match scope.default_access.to_ascii_lowercase().as_str() {
         "" | "allow" => DefaultAccess::Allow,
         "deny" => DefaultAccess::Deny,
@@ -140,33 +162,34 @@ fn add(
             // What stands there instead can be anything, so it is not shown.
             let message = "`defaultAccess` can be either allow or deny".to_owned();
             let hint = "write `defaultAccess: deny` or `defaultAccess: allow`";
-            return Err(vec![problem(Class::DocumentSchema, at, message, hint)]);
+            return Err(Box::new(problem(Class::DocumentSchema, at, message, hint)));
         }
     };
     let entries = |entries: Vec<wit::ScopeEntry>| {
-        entries
-            .into_iter()
-            .map(|entry| Entry {
-                is_hidden: expansion.is_hidden(&entry.name, entry.position.line),
+        let entries = entries.into_iter().map(|entry| {
+            let position = entry.position;
+            Entry {
+                is_hidden: expansion.is_hidden(&entry.name),
                 secret: entry.name,
-                place: Some(place(entry.position)),
-            })
-            .collect()
+                place: Some(expansion.written(name, position.line, position.column)),
+            }
+        });
+        entries.collect()
     };
-    let scope = SecretsScope {
-        // Its name stands on a line of its own, or on that of the scope.
-        is_hidden: expansion.is_used(),
+    Ok(SecretsScope {
+        is_hidden: expansion.is_hidden(&scope.store_name),
         store: scope.store_name,
         default_access,
         allowed: entries(scope.allowed_secrets),
         denied: entries(scope.denied_secrets),
-        place: Some(at.clone()),
-    };
-    policy.with_scope(scope).map_err(|_| {
-        let message = "this storeName is repeated in secrets configuration".to_owned();
-        let hint = "put all names for one store into one scope";
-        vec![problem(Class::DocumentSchema, at, message, hint)]
+        place: Some(at),
     })
+}
+
+fn repeated(at: Place) -> Box<Problem> {
+    let message = "this storeName is repeated in secrets configuration".to_owned();
+    let hint = "put all names for one store into one scope";
+    Box::new(problem(Class::DocumentSchema, at, message, hint))
 }
 
 fn problem(class: Class, place: Place, message: String, hint: &str) -> Problem {

@@ -29,8 +29,7 @@ use crate::stores::{
 use crate::suggest;
 
 /// Opens them: those first that need no other, then those that need these. Stores that need each
-/// other are refused, and the problem shows the circle. Returns what their own references were
-/// answered with.
+/// other are refused, and the problem shows the circle.
 pub(crate) async fn open(
     resolver: &Resolver,
     loaded: &mut Loaded,
@@ -38,7 +37,7 @@ pub(crate) async fn open(
     secrets: &Secrets,
     context: &Context,
     run: &Run,
-) -> AnswerMap {
+) -> Opened {
     let Order { ready, circular } = in_order(loaded, secrets);
     let mut opening = Opening {
         inner: resolver.inner(),
@@ -46,15 +45,25 @@ pub(crate) async fn open(
         secrets,
         context,
         run,
-        answers: AnswerMap::new(),
+        opened: Opened::default(),
         spent: Duration::ZERO,
     };
     for place in ready {
         opening.open(loaded, place).await;
     }
-    let answers = opening.answers;
+    let opened = opening.opened;
     refuse_circles(resolver.inner().mode, loaded, circular, secrets);
-    answers
+    opened
+}
+
+/// What came of opening stores.
+#[derive(Default)]
+pub(crate) struct Opened {
+    /// What their own references were answered with.
+    pub(crate) answers: AnswerMap,
+    /// What is wrong with their own items. It is found again where they are resolved like all other
+    /// components.
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// Takes note of them without opening any, and refuses those that could not be opened.
@@ -120,7 +129,7 @@ struct Opening<'o> {
     secrets: &'o Secrets,
     context: &'o Context,
     run: &'o Run,
-    answers: AnswerMap,
+    opened: Opened,
     /// How long the guest has placed answers.
     spent: Duration,
 }
@@ -147,7 +156,7 @@ impl Opening<'_> {
         let Some(resolved) = self.resolve(loaded, batch_index, index).await else {
             self.secrets.insert_broken(
                 &component.name,
-                StoreError::misconfigured("a reference of its own cannot be resolved"),
+                StoreError::misconfigured("its own settings cannot be resolved"),
             );
             return;
         };
@@ -213,13 +222,14 @@ impl Opening<'_> {
             // A store that is not there yet may be there soon, and has cost nothing.
             let lasting = |answer: &Answer| !matches!(answer, Err(error) if error.without_store);
             let answers = answers.into_iter();
-            self.answers
+            self.opened
+                .answers
                 .extend(answers.filter(|(_, answer)| lasting(answer)));
             values
         };
         let (mode, environment) = (inner.mode, secrets.environment());
-        let mut problems = Vec::new();
-        let finished = finish::finish(component, values, mode, context, environment, &mut problems);
+        let problems = &mut self.opened.problems;
+        let finished = finish::finish(component, values, mode, context, environment, problems);
         match finished {
             Finished::Resolved(resolved) => Some(resolved),
             Finished::Failed | Finished::Parked => None,

@@ -1,9 +1,9 @@
 //! A configuration with its variables filled in, as Go's `os.ExpandEnv` does over the whole text.
 //!
-//! Dapr fills them in before it parses. What they hold may be secret, so a name that comes from one
-//! is not shown, and places are those of the text as it was written.
+//! Dapr fills them in before it parses. What they hold may be secret, so only names that stand in the
+//! text as it was written are shown, and places are those of that text.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::env::Environment;
@@ -13,16 +13,14 @@ use crate::resolver::Mode;
 
 /// Variables that are not set are told up to this many times.
 const MOST_PROBLEMS: usize = 20;
-/// Where variables hold more words than this, no name is shown.
-const MOST_WORDS: usize = 100;
 
 /// A text with its variables filled in.
 pub(crate) struct Expansion {
     pub(crate) text: String,
     /// In the order of the text.
     fills: Vec<Fill>,
-    /// What was filled in, in words.
-    words: BTreeSet<String>,
+    /// The words of the text as it was written.
+    words: HashSet<String>,
 }
 
 /// A variable that was filled in.
@@ -71,28 +69,25 @@ impl Expansion {
         let mut expansion = Self {
             text: String::with_capacity(text.len()),
             fills: Vec::new(),
-            words: BTreeSet::new(),
+            words: HashSet::new(),
         };
         let mut problems = Vec::new();
         let (mut here, mut written) = (Point::FIRST, Point::FIRST);
-        let mut line = String::new();
+        let mut line = Line::default();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
             expansion.text.push_str(before);
             (here, written) = (here.after(before), written.after(before));
-            match before.rsplit_once('\n') {
-                Some((_, begun)) => begun.clone_into(&mut line),
-                None => line.push_str(before),
-            }
+            line.go_on(before);
             let Some((variable, after)) = variable(after) else {
                 expansion.text.push('$');
                 (here, written) = (here.after("$"), written.after("$"));
-                line.push('$');
+                line.go_on("$");
                 rest = after;
                 continue;
             };
             let value = environment.text(variable);
-            if value.is_none() && mode == Mode::Strict && !is_in_comment(&line) {
+            if value.is_none() && mode == Mode::Strict && !line.is_comment() {
                 let place = Place::new(name, written.line, written.column + 1);
                 problems.push(unset(place));
                 if problems.len() == MOST_PROBLEMS {
@@ -114,25 +109,19 @@ impl Expansion {
             if expansion.text.len() > most {
                 return Err(vec![too_long(Place::new(name, 1, 1), most)]);
             }
-            expansion.remember(&value);
-            line.push_str(source.unwrap_or_default());
+            line.go_on(&value);
             (here, written) = (end, written_end);
             rest = after;
         }
         expansion.text.push_str(rest);
+        if !expansion.fills.is_empty() {
+            let words = text.split(|character: char| " \t\r\n,:[]{}\"'".contains(character));
+            expansion.words = words.map(str::to_owned).collect();
+        }
         match () {
             () if !problems.is_empty() => Err(problems),
             () if expansion.text.len() > most => Err(vec![too_long(Place::new(name, 1, 1), most)]),
             () => Ok(expansion),
-        }
-    }
-
-    fn remember(&mut self, value: &str) {
-        for word in value.split_whitespace() {
-            if self.words.len() > MOST_WORDS {
-                return;
-            }
-            self.words.insert(word.to_owned());
         }
     }
 
@@ -146,36 +135,51 @@ impl Expansion {
         if point < fill.end {
             return Place::new(name, fill.written_begin.line, fill.written_begin.column);
         }
-        let line = fill.written_end.line + (line - fill.end.line);
+        // The numbers are the guest's.
+        let line = fill.written_end.line.saturating_add(line - fill.end.line);
         let column = if point.line == fill.end.line {
-            fill.written_end.column + (column - fill.end.column)
+            let beyond = column - fill.end.column;
+            fill.written_end.column.saturating_add(beyond)
         } else {
             column
         };
         Place::new(name, line, column)
     }
 
-    /// Whether anything was filled in.
-    pub(crate) fn is_used(&self) -> bool {
-        !self.fills.is_empty()
-    }
-
-    /// Whether a name that stands at this line may hold what a variable held.
-    pub(crate) fn is_hidden(&self, name: &str, line: u32) -> bool {
-        let at = self.fills.partition_point(|fill| fill.end.line < line);
-        let on_its_line = self
-            .fills
-            .get(at)
-            .is_some_and(|fill| fill.begin.line <= line);
-        on_its_line
-            || self.words.len() > MOST_WORDS
-            || self.words.iter().any(|word| name.contains(word.as_str()))
+    /// Whether a name may hold what a variable held: it does not stand in the text as written.
+    pub(crate) fn is_hidden(&self, name: &str) -> bool {
+        !self.fills.is_empty() && !self.words.contains(name)
     }
 }
 
-/// Whether a comment has begun on this line: a `#` in quotes could be text, so it is taken for that.
-fn is_in_comment(line: &str) -> bool {
-    line.trim_start().starts_with('#') || (line.contains(" #") && !line.contains(['"', '\'']))
+/// What is known of a line that has begun.
+#[derive(Default)]
+struct Line {
+    /// The last character.
+    last: Option<char>,
+    has_quote: bool,
+    has_comment: bool,
+}
+
+impl Line {
+    fn go_on(&mut self, text: &str) {
+        for character in text.chars() {
+            if matches!(character, '\n' | '\r') {
+                *self = Self::default();
+                continue;
+            }
+            // A `#` in quotes could be text, so it is taken for that.
+            let is_apart = self.last.is_none_or(char::is_whitespace);
+            self.has_comment |= character == '#' && is_apart && !self.has_quote;
+            self.has_quote |= matches!(character, '"' | '\'') && !self.has_comment;
+            self.last = Some(character);
+        }
+    }
+
+    /// Whether a comment has begun.
+    fn is_comment(&self) -> bool {
+        self.has_comment
+    }
 }
 
 /// The name after a `$`, and what follows it; nothing where none follows.
@@ -263,7 +267,7 @@ mod tests {
         for text in ["# costs $5", "a: b # costs $5", "a:\n  # $NO and ${NO}\n"] {
             assert!(expanded(text, Mode::Strict).is_ok(), "{text}");
         }
-        for text in ["a: \" # $NO\"", "# c\na: $NO", "a: b#$NO"] {
+        for text in ["a: \" # $NO\"", "# c\na: $NO", "a: b#$NO", "# $LINES- $NO"] {
             assert_eq!(expanded(text, Mode::Strict), Err(1), "{text}");
         }
     }
@@ -301,13 +305,15 @@ mod tests {
     }
 
     #[test]
-    fn names_of_variables_are_hidden() {
-        let expansion = expansion("a: $A\nb: q\nc: $LINES", Mode::Strict)
+    fn only_names_that_stand_in_the_text_are_shown() {
+        let expansion = expansion("a: $A\nb: [q, r$A]\nc: $LINES", Mode::Strict)
             .ok()
             .unwrap();
-        assert!(expansion.is_hidden("any", 1));
-        assert!(!expansion.is_hidden("q", 2));
-        assert!(expansion.is_hidden("has22within", 2));
-        assert!(expansion.is_hidden("q", 4));
+        assert!(!expansion.is_hidden("q"));
+        for name in ["x", "rx", "22", "1 22"] {
+            assert!(expansion.is_hidden(name), "{name}");
+        }
+        let expansion = super::tests::expansion("a: b", Mode::Strict).ok().unwrap();
+        assert!(!expansion.is_hidden("any"));
     }
 }

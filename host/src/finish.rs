@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::component::{Component, Item, Kind, Origin, Property, ResolvedComponent, Value};
+use crate::component::{
+    Component, Item, ItemPlace, Kind, Origin, Property, ResolvedComponent, Value,
+};
 use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
@@ -46,11 +48,11 @@ pub(crate) fn finish(
     let mut properties: Vec<Property> = Vec::with_capacity(component.items.len());
     let mut by_name = BTreeMap::new();
     let slips = slips(&component, mode);
-    let is_error = |problem: &Problem| problem.severity == Severity::Error;
-    let mut failed = slips.iter().any(is_error);
+    let mut failed = slips.iter().any(|slip| slip.severity == Severity::Error);
     problems.extend(slips);
     let mut waiting = false;
-    for (index, item) in component.items.iter().enumerate() {
+    let items = component.items.iter().enumerate();
+    for (index, item) in items.filter(|(_, item)| !is_none(item)) {
         // Once its store is missing, Dapr leaves all further items as they are.
         let answer = if waiting {
             None
@@ -184,11 +186,18 @@ impl Slip {
         match self {
             Self::NamesNothing => "add `name: SECRET` under `secretKeyRef`",
             Self::UnknownAlone | Self::Unknown => {
-                "known here: `name`, `value`, `secretKeyRef`, `envRef`; check the indentation, too"
+                "known are `name`, `value`, `secretKeyRef` and `envRef` in an item, `value` and \
+                 `secretKeyRef` in `clientTLS`, `name` and `key` in a reference; check the \
+                 indentation, too"
             }
             Self::Empty => "write `value: \"\"` where that is meant",
         }
     }
+}
+
+/// Whether an item is a document of `clientTLS` that says nothing, which is none.
+fn is_none(item: &Item) -> bool {
+    item.place == ItemPlace::ClientTls && item.request.is_none() && item.value.is_none()
 }
 
 fn property(item: &Item, value: Value, origin: Option<Origin>) -> Property {

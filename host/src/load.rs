@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::batch::{self, Batch};
+use crate::component::Component;
 use crate::context::Context;
 use crate::document::Document;
 use crate::error::Class;
@@ -44,15 +45,24 @@ impl Loaded {
         problems
     }
 
+    /// The selected components, each with its batch.
+    fn selected(&self) -> impl Iterator<Item = (&Batch, &Component)> {
+        let batches = self.batches.iter().zip(&self.selected);
+        batches.flat_map(|(batch, selected)| {
+            let components = selected.iter().filter_map(|&index| batch.component(index));
+            components.map(move |component| (batch, component))
+        })
+    }
+
+    /// The selected components.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &Component> {
+        self.selected().map(|(_, component)| component)
+    }
+
     /// What the selected components ask for, one for each reference.
     pub(crate) fn requests(&self) -> impl Iterator<Item = &Request> {
-        self.batches
-            .iter()
-            .zip(&self.selected)
-            .flat_map(|(batch, selected)| {
-                let components = selected.iter().filter_map(|&index| batch.component(index));
-                components.flat_map(|component| batch.wanted(component))
-            })
+        self.selected()
+            .flat_map(|(batch, component)| batch.wanted(component))
     }
 }
 

@@ -254,11 +254,17 @@ impl Policy {
 
     /// Adds a scope; fails where its store has one already, as Dapr does.
     pub fn with_scope(mut self, scope: SecretsScope) -> Result<Self, RepeatedScope> {
-        let store = scope.store.clone();
-        if self.scopes.insert(store.clone(), scope.into()).is_some() {
-            return Err(RepeatedScope { store });
-        }
+        self.add_scope(scope)?;
         Ok(self)
+    }
+
+    /// The same to this policy.
+    pub(crate) fn add_scope(&mut self, scope: SecretsScope) -> Result<(), RepeatedScope> {
+        let store = scope.store.clone();
+        match self.scopes.insert(store.clone(), scope.into()) {
+            Some(_) => Err(RepeatedScope { store }),
+            None => Ok(()),
+        }
     }
 
     /// Whether a secret of a store may be read. Names are compared exactly.

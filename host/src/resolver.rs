@@ -124,7 +124,9 @@ impl Resolver {
         let opening = Instant::now();
         let mut answers = match &inner.document_stores {
             Some(grants) => {
-                document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await
+                let opening =
+                    document_stores::open(self, &mut loaded, grants, &secrets, context, &run);
+                opening.await.answers
             }
             None => AnswerMap::new(),
         };
@@ -183,7 +185,13 @@ impl Resolver {
             }
             None => self.inner.secrets.clone(),
         };
-        let mut problems = loaded.take_problems();
+        let mode = self.inner.mode;
+        let selected = loaded
+            .components()
+            .flat_map(|component| finish::slips(component, mode));
+        let slips: Vec<_> = selected.collect();
+        loaded.problems.extend(slips);
+        let problems = loaded.take_problems();
         let mut components = Vec::new();
         for (batch, selected) in loaded.batches.into_iter().zip(loaded.selected) {
             let requests = batch.requests;
@@ -191,7 +199,6 @@ impl Resolver {
                 if selected.binary_search(&index).is_err() {
                     continue;
                 }
-                problems.extend(finish::slips(&component, self.inner.mode));
                 let references = component
                     .items
                     .iter()
@@ -208,7 +215,7 @@ impl Resolver {
                 components.push(InspectedComponent {
                     component,
                     references,
-                    mode: self.inner.mode,
+                    mode,
                 });
             }
         }
@@ -236,7 +243,9 @@ impl Resolver {
         let mut loaded = self.load(documents, context, &run, false).await;
         let secrets = self.inner.secrets.fork();
         if let Some(grants) = &self.inner.document_stores {
-            document_stores::open(self, &mut loaded, grants, &secrets, context, &run).await;
+            let opening = document_stores::open(self, &mut loaded, grants, &secrets, context, &run);
+            let problems = opening.await.problems;
+            loaded.problems.extend(problems);
         }
         let inner = Inner {
             guest: self.inner.guest.clone(),

@@ -30,8 +30,7 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
     let mut session = match session::open(global, &arguments.documents, need).await? {
         Ok(session) => session,
         Err(refused) => {
-            let first = arguments.documents.first().map(String::as_str);
-            print_shapes(0, 0, &refused.problems, first, arguments.format)?;
+            print_shapes(0, 0, &refused.problems, None, arguments.format)?;
             return Ok(refused.print(global));
         }
     };

@@ -31,7 +31,7 @@ pub(super) struct Read {
 /// out.
 ///
 /// # Errors
-/// Fails where an argument names nothing; a file of a folder that cannot be read is a problem.
+/// Fails where an argument names nothing; a file that cannot be read is a problem.
 pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Read> {
     let except: BTreeSet<PathBuf> = except.iter().filter_map(|path| identity(path)).collect();
     let mut read = Read::default();
@@ -62,7 +62,7 @@ pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Res
             let added = fs::File::open(&path).and_then(|file| read.add(name, file));
             match added {
                 Ok(()) => {}
-                Err(error) if is_named => {
+                Err(error) if is_named && error.kind() == io::ErrorKind::NotFound => {
                     let failed = format!("failed to read `{}`", shown(&path));
                     return Err(anyhow::Error::new(error).context(failed));
                 }

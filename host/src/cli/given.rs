@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use futures_util::future::join_all;
 use keyref::env::Environment;
 use keyref::error::Class;
 use keyref::problem::terminal_safe;
@@ -82,21 +83,24 @@ impl Given {
 
     /// Opens them, if anything is to be read from them.
     pub(super) async fn open(self, need: Need, context: &Context) -> Vec<(String, Opened)> {
-        let configs: Vec<_> = self.named.into_iter().chain(self.builtin).collect();
-        let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
-        let open = move |config: &StoreConfig| match (need, stores::registration(&config.kind)) {
-            (Need::Names, Some(kind)) => Ok(Arc::new(Unopened::of(kind)) as Arc<dyn SecretStore>),
-            _ => stores::open(config),
-        };
-        let opening = move || configs.iter().map(open).collect::<Vec<_>>();
-        let late = || {
-            let message = "it could not be opened before the deadline";
-            Err(StoreError::new(Class::TimedOut, message))
-        };
-        let opened = waiting::until_deadline(context, opening).await;
-        let opened = opened.unwrap_or_else(|| names.iter().map(|_| late()).collect());
-        names.into_iter().zip(opened).collect()
+        let configs = self.named.into_iter().chain(self.builtin);
+        join_all(configs.map(|config| open(config, need, context))).await
     }
+}
+
+/// Opens one, which others that hang do not hold up.
+async fn open(config: StoreConfig, need: Need, context: &Context) -> (String, Opened) {
+    let name = config.name.clone();
+    let opening = move || match (need, stores::registration(&config.kind)) {
+        (Need::Names, Some(kind)) => Ok(Arc::new(Unopened::of(kind)) as Arc<dyn SecretStore>),
+        _ => stores::open(&config),
+    };
+    let opened = waiting::until_deadline(context, opening).await;
+    let opened = opened.unwrap_or_else(|| {
+        let message = "it could not be opened before the deadline";
+        Err(StoreError::new(Class::TimedOut, message))
+    });
+    (name, opened)
 }
 
 /// Takes apart `NAME=KIND:ARGUMENT`.

@@ -181,25 +181,30 @@ fn variables(
     Ok(variables)
 }
 
-/// Whether shells, loaders or common tools do what a variable of this name says: a manifest must not
-/// run a program where its values are put into an environment.
+/// Whether a shell, a loader or a common tool is known to do what a variable of this name says: a
+/// manifest should not run a program where its values are put into an environment.
 fn is_obeyed(name: &str) -> bool {
-    const BEGINNINGS: [&str; 5] = ["BASH_", "DYLD_", "GIT_CONFIG_", "LD_", "PROMPT_"];
-    const NAMES: [&str; 14] = [
+    const BEGINNINGS: [&str; 4] = ["BASH_", "DYLD_", "GIT_CONFIG_", "LD_"];
+    const NAMES: [&str; 19] = [
+        "DOTNET_STARTUP_HOOKS",
         "GIT_ASKPASS",
         "GIT_EDITOR",
         "GIT_EXEC_PATH",
         "GIT_EXTERNAL_DIFF",
         "GIT_PAGER",
         "GIT_PROXY_COMMAND",
+        "GIT_SEQUENCE_EDITOR",
         "GIT_SSH",
         "GIT_SSH_COMMAND",
+        "GIT_TEMPLATE_DIR",
         "JAVA_TOOL_OPTIONS",
         "JDK_JAVA_OPTIONS",
         "NODE_OPTIONS",
         "NODE_PATH",
-        "RUSTC_WRAPPER",
+        "OPENSSL_CONF",
+        "PROMPT_COMMAND",
         "SSH_ASKPASS",
+        "_JAVA_OPTIONS",
     ];
     NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin))
 }

@@ -9,7 +9,7 @@ use keyref::env::{self, Environment};
 use keyref::error::Class;
 use keyref::problem::{Problem, Severity, terminal_safe};
 use keyref::stores::{BUILTIN_KUBERNETES, Grants};
-use keyref::{BuildError, Context, Document, Mode, Resolver, suggest};
+use keyref::{BuildError, Context, Document, Mode, Resolver, ResolverBuilder, suggest};
 
 use super::arguments::{Global, ModeArgument};
 use super::diagnostics::Sources;
@@ -110,11 +110,7 @@ pub(super) async fn open(
     };
     let (read, configurations) = read?;
     let (documents, mut problems) = (read.documents, read.problems);
-    let mut builder = Resolver::builder()
-        .mode(mode(global))
-        .environment(environment)
-        .allow_any_namespace()
-        .allow_document_stores(Grants::all());
+    let mut builder = builder(global, environment)?;
     for (name, store) in stores.open(need, &context).await {
         match store {
             Ok(store) => builder = builder.shared_store(name, store),
@@ -124,19 +120,12 @@ pub(super) async fn open(
             }
         }
     }
-    if global.kubernetes {
-        builder = builder.default_secret_store(BUILTIN_KUBERNETES);
-    }
     let mut sources = Sources::of(&documents);
     let mut config_slips = Vec::new();
     for document in configurations {
         sources.add(&document);
         config_slips.extend(configurations::slip(&document));
         builder = builder.configuration(document);
-    }
-    #[cfg(feature = "guest")]
-    if let Some(path) = &global.guest {
-        builder = builder.guest(guest(path)?);
     }
     match builder.build() {
         Ok(resolver) => Ok(Ok(Session {
@@ -148,9 +137,31 @@ pub(super) async fn open(
             given,
             config_slips,
         })),
-        Err(BuildError::Configuration(problems)) => Ok(Err(Refused { problems, sources })),
+        Err(BuildError::Configuration(wrong)) => {
+            problems.extend(wrong);
+            Ok(Err(Refused { problems, sources }))
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What no file decides.
+fn builder(global: &Global, environment: Environment) -> Result<ResolverBuilder> {
+    let builder = Resolver::builder()
+        .mode(mode(global))
+        .environment(environment)
+        .allow_any_namespace()
+        .allow_document_stores(Grants::all());
+    let builder = if global.kubernetes {
+        builder.default_secret_store(BUILTIN_KUBERNETES)
+    } else {
+        builder
+    };
+    #[cfg(feature = "guest")]
+    if let Some(path) = &global.guest {
+        return Ok(builder.guest(guest(path)?));
+    }
+    Ok(builder)
 }
 
 /// The guest of `--guest`.

@@ -77,6 +77,7 @@ pub(super) async fn run(global: &Global, arguments: &StoresArguments) -> Result<
     session::print_stats(global, &inspection.stats);
     let mut problems = inspection.problems;
     problems.extend(std::mem::take(&mut session.problems));
+    problems.extend(session.slips(&inspection.stores, &[]));
     diagnostics::print(&problems, &session.sources, global);
     Ok(session::status(&problems))
 }

@@ -36,8 +36,7 @@ fn write_block(out: &mut String, value: &Value, indent: usize, mut begun: bool) 
         Value::Mapping(entries) if !entries.is_empty() => {
             for (key, value) in entries {
                 begin(out);
-                write_scalar(out, key);
-                out.push(':');
+                write_key(out, key, indent);
                 if is_block(value) {
                     out.push('\n');
                     write_block(out, value, indent + 2, false);
@@ -71,6 +70,19 @@ fn is_block(value: &Value) -> bool {
         Value::Sequence(elements) => !elements.is_empty(),
         _ => false,
     }
+}
+
+/// Writes a key up to its colon. One that is longer than an implicit key may be says that it is one.
+fn write_key(out: &mut String, key: &Value, indent: usize) {
+    const LONGEST: usize = 128;
+    let begin = out.len();
+    write_scalar(out, key);
+    if out.len() - begin > LONGEST {
+        out.insert_str(begin, "? ");
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', indent));
+    }
+    out.push(':');
 }
 
 fn write_line(out: &mut String, value: &Value) {
@@ -153,5 +165,14 @@ mod tests {
         assert_eq!(*written, expected);
         let read: serde_json::Value = serde_yaml::from_str(&written).unwrap();
         assert_eq!(read, value);
+    }
+
+    #[test]
+    fn long_keys_are_keys() {
+        let long = "k".repeat(2_000);
+        let value = serde_json::json!({ "a": [{ &long: "v", "b": { &long: { &long: [] } } }] });
+        let written = text(&value).unwrap();
+        let read: serde_json::Value = serde_yaml::from_str(&written).unwrap();
+        assert_eq!(read, value, "{}", *written);
     }
 }

@@ -1,5 +1,6 @@
 //! Finds the API server when it is first wanted, and keeps the way to it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,23 +28,27 @@ pub(super) struct Link {
     pub(super) server: Arc<str>,
     /// When the credentials end.
     valid_until: Option<Timestamp>,
-    /// The runtime that has its connections, which end with it.
-    runtime: Option<runtime::Id>,
 }
+
+/// Of so many runtimes links are kept: those that are gone are not known.
+const MOST_RUNTIMES: usize = 8;
 
 /// Where links come from.
 pub(super) enum Links {
     Given(Link),
     Found {
         settings: Arc<StoreConfig>,
-        last: Mutex<Option<Found>>,
+        /// One for each runtime that asked last.
+        found: Mutex<VecDeque<Found>>,
     },
 }
 
-/// The last outcome of a search.
+/// The outcome of a search.
 pub(super) struct Found {
     link: Result<Link, StoreError>,
     at: Instant,
+    /// The runtime that has its connections, which end with it.
+    runtime: Option<runtime::Id>,
 }
 
 impl Links {
@@ -52,31 +57,38 @@ impl Links {
             client,
             server: "".into(),
             valid_until: None,
-            runtime: None,
         })
     }
 
     pub(super) fn of_settings(settings: StoreConfig) -> Self {
         Self::Found {
             settings: Arc::new(settings),
-            last: Mutex::new(None),
+            found: Mutex::default(),
         }
     }
 
-    /// The link: the last one, while it is good.
+    /// The link that this runtime found last, while it is good.
     pub(super) async fn link(&self) -> Result<Link, StoreError> {
-        let (settings, last) = match self {
+        let (settings, found) = match self {
             Self::Given(link) => return Ok(link.clone()),
-            Self::Found { settings, last } => (settings, last),
+            Self::Found { settings, found } => (settings, found),
         };
-        let mut last = last.lock().await;
-        if let Some(found) = last.as_ref().filter(|found| found.stands()) {
-            return found.link.clone();
+        let runtime = Handle::try_current().ok().map(|handle| handle.id());
+        // Held while it is looked for, so that all who ask meanwhile share the outcome.
+        let mut found = found.lock().await;
+        let known = found.iter().position(|found| found.runtime == runtime);
+        if let Some(known) = known.and_then(|known| found.get(known))
+            && known.stands()
+        {
+            return known.link.clone();
         }
         let link = find(Arc::clone(settings)).await;
-        *last = Some(Found {
+        found.retain(|found| found.runtime != runtime);
+        found.truncate(MOST_RUNTIMES - 1);
+        found.push_front(Found {
             link: link.clone(),
             at: Instant::now(),
+            runtime,
         });
         link
     }
@@ -84,26 +96,27 @@ impl Links {
     /// Drops a link that may be out of date, so that the next request reads everything anew: the
     /// cluster's address and certificates, and the credentials.
     pub(super) async fn forget(&self, link: &Link) {
-        if let Self::Found { last, .. } = self {
-            let mut last = last.lock().await;
-            last.take_if(|found| {
-                let is_same = |known: &Link| Arc::ptr_eq(&known.server, &link.server);
-                found.at.elapsed() >= STANDING && found.link.as_ref().is_ok_and(is_same)
-            });
+        if let Self::Found { found, .. } = self {
+            let is_same = |known: &Link| Arc::ptr_eq(&known.server, &link.server);
+            found
+                .lock()
+                .await
+                .retain(|found| found.is_new() || !found.link.as_ref().is_ok_and(is_same));
         }
     }
 }
 
 impl Found {
     fn stands(&self) -> bool {
-        match &self.link {
-            Ok(link) => {
-                let valid_until = link.valid_until;
-                link.runtime == this_runtime()
-                    && valid_until.is_none_or(|end| Timestamp::now() + MARGIN < end)
-            }
-            Err(_) => self.at.elapsed() < STANDING,
-        }
+        let is_valid = |link: &Link| {
+            let valid_until = link.valid_until;
+            valid_until.is_none_or(|end| Timestamp::now() + MARGIN < end)
+        };
+        self.is_new() || self.link.as_ref().is_ok_and(is_valid)
+    }
+
+    fn is_new(&self) -> bool {
+        self.at.elapsed() < STANDING
     }
 }
 
@@ -120,12 +133,7 @@ async fn find(settings: Arc<StoreConfig>) -> Result<Link, StoreError> {
         client,
         server,
         valid_until,
-        runtime: this_runtime(),
     })
-}
-
-fn this_runtime() -> Option<runtime::Id> {
-    Handle::try_current().ok().map(|handle| handle.id())
 }
 
 /// Reads files off the caller's executor.
