@@ -165,17 +165,14 @@ impl<'t> Checker<'t> {
             Value::Mapping(entries) => {
                 self.take(self.tree.check_keys(root));
                 for (key, _, value) in entries {
-                    match () {
-                        () if folds_to(key, "metadata") => {
-                            self.check(value, &OBJECT_META, "metadata");
-                        }
-                        () if folds_to(key, "apiVersion") => {
-                            self.check(value, &Shape::PlainText, "apiVersion");
-                        }
-                        () if folds_to(key, "kind") => {
-                            self.check(value, &Shape::PlainText, "kind");
-                        }
-                        () => self.take(self.tree.check_json(value)),
+                    if folds_to(key, "metadata") {
+                        self.check(value, &OBJECT_META, "metadata");
+                    } else if folds_to(key, "apiVersion") {
+                        self.check(value, &Shape::PlainText, "apiVersion");
+                    } else if folds_to(key, "kind") {
+                        self.check(value, &Shape::PlainText, "kind");
+                    } else {
+                        self.take(self.tree.check_json(value));
                     }
                 }
             }
