@@ -7,11 +7,13 @@ use crate::config;
 use crate::document::Document;
 use crate::env::Environment;
 use crate::guest::{Guest, GuestError};
+use crate::inner::Inner;
 use crate::limits::Limits;
+use crate::mode::Mode;
 use crate::observer::Observer;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::resolver::{Inner, Mode, Resolver};
+use crate::resolver::Resolver;
 use crate::secrets::{Secrets, Setup};
 use crate::stores::{Grants, SecretStore, StoreError};
 

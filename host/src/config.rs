@@ -12,9 +12,9 @@ use crate::expansion::Expansion;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
 use crate::guest::{Budget, Guest, GuestError};
 use crate::limits::Limits;
+use crate::mode::Mode;
 use crate::policy::{DefaultAccess, Entry, Policy, SecretsScope};
 use crate::problem::{Place, Problem, Severity};
-use crate::resolver::Mode;
 
 /// The policy of some configurations.
 #[derive(Debug, Default)]

@@ -14,12 +14,13 @@ use crate::context::Context;
 use crate::error::Class;
 use crate::finish::{self, Finished};
 use crate::guest::GuestError;
+use crate::inner::Inner;
 use crate::load::Loaded;
+use crate::mode::Mode;
 use crate::order::{self, Circular, End, Node, Order};
 use crate::placement::Placement;
 use crate::problem::{Place, Problem, Severity, printable};
 use crate::request::{Answer, AnswerMap, Request};
-use crate::resolver::{Inner, Mode, Resolver, fetch_all};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
 use crate::secrets::{Secrets, within};
@@ -31,7 +32,7 @@ use crate::suggest;
 /// Opens them: those first that need no other, then those that need these. Stores that need each
 /// other are refused, and the problem shows the circle.
 pub(crate) async fn open(
-    resolver: &Resolver,
+    inner: &Inner,
     loaded: &mut Loaded,
     grants: &Arc<Grants>,
     secrets: &Secrets,
@@ -40,7 +41,7 @@ pub(crate) async fn open(
 ) -> Opened {
     let Order { ready, circular } = in_order(loaded, secrets);
     let mut opening = Opening {
-        inner: resolver.inner(),
+        inner,
         grants,
         secrets,
         context,
@@ -52,7 +53,7 @@ pub(crate) async fn open(
         opening.open(loaded, place).await;
     }
     let opened = opening.opened;
-    refuse_circles(resolver.inner().mode, loaded, circular, secrets);
+    refuse_circles(inner.mode, loaded, circular, secrets);
     opened
 }
 
@@ -67,13 +68,8 @@ pub(crate) struct Opened {
 }
 
 /// Takes note of them without opening any, and refuses those that could not be opened.
-pub(crate) fn declare(
-    resolver: &Resolver,
-    loaded: &mut Loaded,
-    grants: &Grants,
-    secrets: &Secrets,
-) {
-    let mode = resolver.inner().mode;
+pub(crate) fn declare(inner: &Inner, loaded: &mut Loaded, grants: &Grants, secrets: &Secrets) {
+    let mode = inner.mode;
     let Order { ready, circular } = in_order(loaded, secrets);
     for (batch, index) in ready {
         let batch = loaded.batches.get(batch);
@@ -203,7 +199,7 @@ impl Opening<'_> {
         let values = if wanted.is_empty() {
             BTreeMap::new()
         } else {
-            let fetching = fetch_all(wanted, secrets, context, self.run, inner.limits.fetches);
+            let fetching = secrets.values(wanted, context, self.run, inner.limits.fetches);
             let answers = fetching.await;
             let placement = self
                 .place(loaded, batch_index, index, &component, &answers)

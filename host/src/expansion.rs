@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::env::Environment;
 use crate::error::Class;
+use crate::mode::Mode;
 use crate::problem::{Place, Problem};
-use crate::resolver::Mode;
 
 /// Variables that are not set are told up to this many times.
 const MOST_PROBLEMS: usize = 20;
@@ -75,11 +75,13 @@ impl Expansion {
         let (mut here, mut written) = (Point::FIRST, Point::FIRST);
         let mut line = Line::default();
         let mut rest = text;
+        // What is left after the last brace, so that not each `${` looks for one through all of it.
+        let braceless = text.rsplit('}').next().map_or(0, str::len);
         while let Some((before, after)) = rest.split_once('$') {
             expansion.text.push_str(before);
             (here, written) = (here.after(before), written.after(before));
             line.go_on(before);
-            let Some((variable, after)) = variable(after) else {
+            let Some((variable, after)) = variable(after, braceless) else {
                 expansion.text.push('$');
                 (here, written) = (here.after("$"), written.after("$"));
                 line.go_on("$");
@@ -118,10 +120,12 @@ impl Expansion {
             let words = text.split(|character: char| " \t\r\n,:[]{}\"'".contains(character));
             expansion.words = words.map(str::to_owned).collect();
         }
-        match () {
-            () if !problems.is_empty() => Err(problems),
-            () if expansion.text.len() > most => Err(vec![too_long(Place::new(name, 1, 1), most)]),
-            () => Ok(expansion),
+        if !problems.is_empty() {
+            Err(problems)
+        } else if expansion.text.len() > most {
+            Err(vec![too_long(Place::new(name, 1, 1), most)])
+        } else {
+            Ok(expansion)
         }
     }
 
@@ -183,10 +187,13 @@ impl Line {
 }
 
 /// The name after a `$`, and what follows it; nothing where none follows.
-fn variable(after: &str) -> Option<(&str, &str)> {
+///
+/// The last `braceless` bytes of the text have no closing brace.
+fn variable(after: &str, braceless: usize) -> Option<(&str, &str)> {
     if let Some(braced) = after.strip_prefix('{') {
+        let closed = (braced.len() > braceless).then(|| braced.split_once('}'));
         // Without an end, Go drops the two characters and goes on.
-        return Some(braced.split_once('}').unwrap_or(("", braced)));
+        return Some(closed.flatten().unwrap_or(("", braced)));
     }
     let special = |character: char| "*#$@!?-0123456789".contains(character);
     let end = match after.chars().next()? {
@@ -220,8 +227,8 @@ mod tests {
 
     use super::Expansion;
     use crate::env::Environment;
+    use crate::mode::Mode;
     use crate::problem::{Place, Problem};
-    use crate::resolver::Mode;
 
     fn expansion(text: &str, mode: Mode) -> Result<Expansion, Vec<Problem>> {
         let environment = Environment::of([("A", "x"), ("B_1", "y"), ("LINES", "1\n22\n")]);
@@ -241,6 +248,9 @@ mod tests {
             Ok("x-y.x")
         );
         assert_eq!(expanded("a $ b", Mode::Strict).as_deref(), Ok("a $ b"));
+        // Go drops a brace that is not closed.
+        assert_eq!(expanded("${A}${A", Mode::Dapr).as_deref(), Ok("xA"));
+        assert_eq!(expanded("# ${ }", Mode::Dapr).as_deref(), Ok("# "));
     }
 
     #[test]

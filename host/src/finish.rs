@@ -15,9 +15,9 @@ use crate::component::{
 use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
+use crate::mode::Mode;
 use crate::problem::{Place, Problem, Severity, Subject};
 use crate::request::Answer;
-use crate::resolver::Mode;
 use crate::secret::SecretValue;
 use crate::unquote::unquote;
 

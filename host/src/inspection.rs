@@ -3,9 +3,9 @@
 use crate::component::{Component, Origin};
 use crate::error::SecretError;
 use crate::finish;
+use crate::mode::Mode;
 use crate::problem::{Problem, Severity};
 use crate::resolution::Stats;
-use crate::resolver::Mode;
 
 /// What documents hold, and what they would be allowed; nothing is fetched.
 #[derive(Debug)]

@@ -13,10 +13,10 @@ use crate::document::Document;
 use crate::error::Class;
 use crate::guest::Budget;
 use crate::guest::bindings::exports::keyref::secrets::resolver as wit;
+use crate::inner::Inner;
 use crate::limits::Limits;
 use crate::problem::{Place, Problem};
 use crate::request::Request;
-use crate::resolver::Resolver;
 use crate::run::Run;
 use crate::schedule;
 use crate::select::{Exclusion, select};
@@ -66,7 +66,7 @@ impl Loaded {
     }
 }
 
-impl Resolver {
+impl Inner {
     /// Parses documents within the limits, and selects what is loaded. Components without a name
     /// are loaded by Dapr and then ignored.
     pub(crate) async fn load(
@@ -77,22 +77,21 @@ impl Resolver {
         with_nameless: bool,
     ) -> Loaded {
         let begin = Instant::now();
-        let inner = self.inner();
         let mut problems = Vec::new();
         let mut order = BTreeMap::new();
         for (place, document) in documents.iter().enumerate() {
             order.entry(Arc::clone(&document.name)).or_insert(place);
         }
-        let texts = batch::batches(admit(documents, &inner.limits, &mut problems));
-        let budget = Budget::new(&inner.limits, context);
-        let mut batches = schedule::parse(&inner.guest, texts, &budget).await;
+        let texts = batch::batches(admit(documents, &self.limits, &mut problems));
+        let budget = Budget::new(&self.limits, context);
+        let mut batches = schedule::parse(&self.guest, texts, &budget).await;
         for batch in &mut batches {
             problems.append(&mut batch.problems);
             // Those among manifests are not applied.
             batch.configurations.clear();
         }
         let components = batches.iter().flat_map(|batch| &batch.components);
-        let exclusions = select(components, context, inner.mode, run, &mut problems);
+        let exclusions = select(components, context, self.mode, run, &mut problems);
         let mut exclusions = exclusions.into_iter();
         let mut selected = Vec::with_capacity(batches.len());
         for batch in &batches {

@@ -10,7 +10,6 @@ use crate::error::{Class, SecretError};
 use crate::finish;
 use crate::guest::{GuestError, Part, Placed};
 use crate::request::{Answer, AnswerMap, Request};
-use crate::resolver::origin;
 use crate::secret::SecretValue;
 use crate::secrets::Secrets;
 
@@ -69,7 +68,7 @@ impl Placement {
                 Some(parts) => join(&parts, answers.get(wanted)),
                 None => Err(Arc::new(left_out())),
             };
-            values.insert(item, (origin(wanted, secrets), value));
+            values.insert(item, (secrets.origin(wanted), value));
         }
         values
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
 use crate::batch::{self, Batch};
@@ -14,11 +13,11 @@ use crate::document::Document;
 use crate::document_stores;
 use crate::error::SecretError;
 use crate::finish::{self, Finished};
-use crate::guest::{Answers, Guest};
+use crate::guest::Answers;
+use crate::inner::Inner;
 use crate::inspection::{InspectedComponent, InspectedReference, Inspection};
-use crate::limits::Limits;
 use crate::load::Loaded;
-use crate::observer::{Observer, ResolveEvent};
+use crate::observer::ResolveEvent;
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::request::{AnswerMap, Request};
@@ -27,18 +26,7 @@ use crate::run::Run;
 use crate::schedule::{self, Placing};
 use crate::secret::{Secret, SecretValue};
 use crate::secrets::Secrets;
-use crate::stores::{BulkRequest, Grants, SecretRequest};
-
-/// What happens where Dapr goes on silently.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Mode {
-    /// A reference that cannot be resolved is an error.
-    #[default]
-    Strict,
-    /// Dapr's own outcome: it leaves the literal or an empty string, and says so in a warning.
-    Dapr,
-}
+use crate::stores::{BulkRequest, SecretRequest};
 
 /// Resolves documents. Cheap to clone, and free of global state.
 ///
@@ -74,27 +62,6 @@ pub struct Resolver {
     inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    pub(crate) guest: Guest,
-    pub(crate) secrets: Secrets,
-    pub(crate) mode: Mode,
-    pub(crate) limits: Limits,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
-    /// What is probably a slip in the configurations.
-    pub(crate) slips: Vec<Problem>,
-    pub(crate) document_stores: Option<Arc<Grants>>,
-}
-
-impl std::fmt::Debug for Inner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner")
-            .field("mode", &self.mode)
-            .field("limits", &self.limits)
-            .field("stores", &self.secrets.names())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Resolver {
     /// Starts with no stores, an open policy and strict mode.
     pub fn builder() -> ResolverBuilder {
@@ -115,33 +82,32 @@ impl Resolver {
         let begin = Instant::now();
         let inner = &self.inner;
         let run = Run::default();
-        let mut loaded = self.load(documents, context, &run, false).await;
-        // Stores that stand in the documents are this call's alone.
-        let secrets = match &inner.document_stores {
-            Some(_) => inner.secrets.fork(),
-            None => inner.secrets.clone(),
-        };
-        let opening = Instant::now();
-        let mut answers = match &inner.document_stores {
-            Some(grants) => {
-                let opening =
-                    document_stores::open(self, &mut loaded, grants, &secrets, context, &run);
-                opening.await.answers
-            }
-            None => AnswerMap::new(),
-        };
-        let opening = opening.elapsed();
-        let references = loaded
-            .requests()
-            .map(|request| origin(request, &secrets))
-            .collect();
-        let loaded_components = loaded.selected.iter().map(Vec::len).sum();
+        let mut loaded = self.inner.load(documents, context, &run, false).await;
         let fetching = Instant::now();
+        let (secrets, mut answers) = match &inner.document_stores {
+            // Stores that stand in the documents are this call's alone.
+            Some(grants) => {
+                let secrets = inner.secrets.fork();
+                let opening =
+                    document_stores::open(inner, &mut loaded, grants, &secrets, context, &run);
+                let answers = opening.await.answers;
+                (secrets, answers)
+            }
+            None => (inner.secrets.clone(), AnswerMap::new()),
+        };
+        let requests = loaded.requests();
+        let references = requests.map(|request| secrets.origin(request)).collect();
+        let loaded_components = loaded.selected.iter().map(Vec::len).sum();
         let wanted = loaded.requests();
         let wanted = wanted.filter(|request| !answers.contains_key(request));
-        let wanted = wanted.cloned().collect();
-        answers.extend(fetch_all(wanted, &secrets, context, &run, inner.limits.fetches).await);
-        let fetch = opening + fetching.elapsed();
+        let fetched = secrets.values(
+            wanted.cloned().collect(),
+            context,
+            &run,
+            inner.limits.fetches,
+        );
+        answers.extend(fetched.await);
+        let fetch = fetching.elapsed();
         let placing = Instant::now();
         let components = self.place(&mut loaded, &answers, &secrets, context).await;
         let problems = loaded.take_problems();
@@ -176,11 +142,11 @@ impl Resolver {
     /// Loads documents and says what they refer to, and what policy says of it. Asks no store.
     pub async fn inspect(&self, documents: Vec<Document>, context: &Context) -> Inspection {
         let run = Run::default();
-        let mut loaded = self.load(documents, context, &run, true).await;
+        let mut loaded = self.inner.load(documents, context, &run, true).await;
         let secrets = match &self.inner.document_stores {
             Some(grants) => {
                 let secrets = self.inner.secrets.fork();
-                document_stores::declare(self, &mut loaded, grants, &secrets);
+                document_stores::declare(&self.inner, &mut loaded, grants, &secrets);
                 secrets
             }
             None => self.inner.secrets.clone(),
@@ -207,7 +173,7 @@ impl Resolver {
                         let wanted = requests.get(found.request?)?;
                         Some(InspectedReference {
                             item,
-                            origin: origin(wanted, &secrets),
+                            origin: secrets.origin(wanted),
                             refusal: secrets.check(wanted, context, &run).err(),
                         })
                     });
@@ -240,10 +206,11 @@ impl Resolver {
         context: &Context,
     ) -> (Self, Vec<Problem>) {
         let run = Run::default();
-        let mut loaded = self.load(documents, context, &run, false).await;
+        let mut loaded = self.inner.load(documents, context, &run, false).await;
         let secrets = self.inner.secrets.fork();
         if let Some(grants) = &self.inner.document_stores {
-            let opening = document_stores::open(self, &mut loaded, grants, &secrets, context, &run);
+            let opening =
+                document_stores::open(&self.inner, &mut loaded, grants, &secrets, context, &run);
             let problems = opening.await.problems;
             loaded.problems.extend(problems);
         }
@@ -301,7 +268,10 @@ impl Resolver {
     pub async fn answers(&self, requests: Vec<Request>, context: &Context) -> Answers {
         let limits = &self.inner.limits;
         let (run, requests) = (Run::default(), requests.into_iter().collect());
-        let answers = fetch_all(requests, &self.inner.secrets, context, &run, limits.fetches).await;
+        let secrets = &self.inner.secrets;
+        let answers = secrets
+            .values(requests, context, &run, limits.fetches)
+            .await;
         let answers = answers.into_iter().enumerate();
         Answers::new(
             answers.map(|(index, (request, answer))| (index, request, answer)),
@@ -349,10 +319,6 @@ impl Resolver {
         }
         let run = Run::default();
         self.policy().unused_entries(&stores, &used, &run)
-    }
-
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.inner
     }
 
     /// Lets the guest say where each answer belongs, and puts the values there.
@@ -413,43 +379,6 @@ impl Resolver {
             }
         }
         components
-    }
-}
-
-/// Asks for values, several at a time.
-pub(crate) async fn fetch_all(
-    wanted: BTreeSet<Request>,
-    secrets: &Secrets,
-    context: &Context,
-    run: &Run,
-    at_a_time: usize,
-) -> AnswerMap {
-    stream::iter(wanted)
-        .map(|wanted| async move {
-            let value = secrets.value(&wanted, context, run).await;
-            (wanted, value.map_err(Arc::new))
-        })
-        .buffer_unordered(at_a_time.max(1))
-        .collect()
-        .await
-}
-
-/// Where a value comes from, with the store that is asked in fact.
-pub(crate) fn origin(wanted: &Request, secrets: &Secrets) -> Origin {
-    match wanted {
-        Request::Variable(name) => Origin::Variable(name.clone()),
-        Request::Key {
-            store,
-            secret,
-            key,
-            namespace,
-            ..
-        } => Origin::Secret {
-            store: secrets.effective_store(store).to_owned(),
-            secret: secret.clone(),
-            key: key.clone(),
-            namespace: namespace.clone(),
-        },
     }
 }
 

@@ -2,29 +2,28 @@
 //!
 //! No other code calls a store.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, WeakShared};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
 use crate::advice;
+use crate::component::Origin;
 use crate::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
+use crate::inflight::Inflight;
 use crate::observer::{DenyEvent, FetchEvent, Observer};
 use crate::policy::{Decision, Policy};
 use crate::problem::printable;
-use crate::request::Request;
-use crate::run::{Fetch, FetchKey, Fetched, Run};
+use crate::request::{AnswerMap, Request};
+use crate::run::{Fetch, FetchKey, Run};
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
 use crate::suggest;
-
-/// Fetches that are under way; forks, which share stores, share them, too.
-type Inflight = Mutex<HashMap<FetchKey, (u64, WeakShared<BoxFuture<'static, Fetched>>)>>;
 
 /// Named stores with the policy that guards them.
 #[derive(Clone)]
@@ -44,7 +43,7 @@ struct Shared {
     setup: Setup,
     inflight: Inflight,
     calls: AtomicU64,
-    /// The number of the next store or fetch.
+    /// The number of the next store.
     next: AtomicU64,
 }
 
@@ -98,13 +97,9 @@ impl Secrets {
         &self.door.shared.setup
     }
 
-    fn next(&self) -> u64 {
-        self.door.shared.next.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Adds a store, in place of one of the same name.
     pub(crate) fn insert(&self, name: impl Into<String>, store: Arc<dyn SecretStore>) {
-        let instance = self.next();
+        let instance = self.door.shared.next.fetch_add(1, Ordering::Relaxed);
         write(&self.door.stores).insert(name.into(), Arc::new(Named { store, instance }));
     }
 
@@ -146,6 +141,25 @@ impl Secrets {
         }
     }
 
+    /// Where a value comes from, with the store that is asked in fact.
+    pub(crate) fn origin(&self, wanted: &Request) -> Origin {
+        match wanted {
+            Request::Variable(name) => Origin::Variable(name.clone()),
+            Request::Key {
+                store,
+                secret,
+                key,
+                namespace,
+                ..
+            } => Origin::Secret {
+                store: self.effective_store(store).to_owned(),
+                secret: secret.clone(),
+                key: key.clone(),
+                namespace: namespace.clone(),
+            },
+        }
+    }
+
     /// How often a store was asked.
     pub(crate) fn calls(&self) -> u64 {
         self.door.shared.calls.load(Ordering::Relaxed)
@@ -173,8 +187,26 @@ impl Secrets {
         }
     }
 
+    /// Reads values, several at a time.
+    pub(crate) async fn values(
+        &self,
+        wanted: BTreeSet<Request>,
+        context: &Context,
+        run: &Run,
+        at_a_time: usize,
+    ) -> AnswerMap {
+        stream::iter(wanted)
+            .map(|wanted| async move {
+                let value = self.value(&wanted, context, run).await;
+                (wanted, value.map_err(Arc::new))
+            })
+            .buffer_unordered(at_a_time.max(1))
+            .collect()
+            .await
+    }
+
     /// Reads a value: one key of a secret, or a variable.
-    pub(crate) async fn value(
+    async fn value(
         &self,
         wanted: &Request,
         context: &Context,
@@ -325,43 +357,24 @@ impl Secrets {
 
     /// The fetch of a secret, shared with whoever is waiting for the same one.
     fn start(&self, key: FetchKey, named: &Arc<Named>, context: &Context, run: &Run) -> Fetch {
-        let mut inflight = lock(&self.door.shared.inflight);
-        let shared = inflight.get(&key).and_then(|(_, fetch)| fetch.upgrade());
-        // One that has ended is as old as whoever still holds it.
-        if let Some(fetch) = shared.filter(|fetch| fetch.peek().is_none()) {
-            return fetch;
-        }
-        run.count_call();
-        let (secrets, named) = (self.clone(), Arc::clone(named));
-        // The fetch may outlive the caller that began it, so its deadline is not that caller's.
-        let mut context = context.clone();
-        context.deadline = None;
         let FetchKey { store, request, .. } = key.clone();
-        let number = self.next();
-        let entry = InflightEntry {
-            key: key.clone(),
-            number,
-            shared: Arc::clone(&self.door.shared),
+        let begin = || {
+            run.count_call();
+            let (secrets, named) = (self.clone(), Arc::clone(named));
+            // The fetch may outlive the caller that began it, so its deadline is not that caller's.
+            let mut context = context.clone();
+            context.deadline = None;
+            let fetch = async move {
+                secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
+                let begin = Instant::now();
+                let answer = named.store.get(&request, &context).await;
+                let (name, failure) = (Some(request.name.as_str()), answer.as_ref().err());
+                secrets.observe(&context, &store, name, begin, failure);
+                answer
+            };
+            fetch.boxed()
         };
-        let fetch = async move {
-            let _entry = entry;
-            secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
-            let begin = Instant::now();
-            let answer = named.store.get(&request, &context).await;
-            secrets.observe(
-                &context,
-                &store,
-                Some(&request.name),
-                begin,
-                answer.as_ref().err(),
-            );
-            answer
-        };
-        let fetch = fetch.boxed().shared();
-        if let Some(weak) = fetch.downgrade() {
-            inflight.insert(key, (number, weak));
-        }
-        fetch
+        self.door.shared.inflight.join(key, begin)
     }
 
     fn observe(
@@ -519,26 +532,6 @@ fn locate(error: StoreError, store: &str, secret: &str) -> SecretError {
         .with_hint(advice::or_of_store(hint, class))
 }
 
-/// Takes a fetch off the list once it has ended or nobody waits for it any more.
-struct InflightEntry {
-    key: FetchKey,
-    number: u64,
-    shared: Arc<Shared>,
-}
-
-impl Drop for InflightEntry {
-    fn drop(&mut self) {
-        let mut inflight = lock(&self.shared.inflight);
-        // Another one may be under way for the same by now.
-        if inflight
-            .get(&self.key)
-            .is_some_and(|(number, _)| *number == self.number)
-        {
-            inflight.remove(&self.key);
-        }
-    }
-}
-
 /// Waits until the context's deadline, and no longer.
 pub(crate) async fn within<T>(
     context: &Context,
@@ -584,10 +577,6 @@ fn absent_key(secret: &str, key: &str, found: &Secret, run: &Run) -> SecretError
         error.keys = listed().map(printable).collect();
     }
     error
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

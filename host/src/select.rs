@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use crate::component::{Component, Kind};
 use crate::context::Context;
 use crate::error::Class;
+use crate::mode::Mode;
 use crate::problem::{Problem, Severity, printable};
-use crate::resolver::Mode;
 use crate::run::Run;
 use crate::suggest;
 

@@ -62,7 +62,11 @@ impl Reading {
         stats.fetch = begin.elapsed();
         session::print_stats(global, &stats);
         read.map_err(|error| {
-            diagnostics::print(&self.problems, &self.sources, global);
+            // A store that cannot be used says the same of itself when it is asked.
+            let problems = self.problems.iter();
+            let others = problems.filter(|problem| problem.message != error.message);
+            let others: Vec<_> = others.cloned().collect();
+            diagnostics::print(&others, &self.sources, global);
             fail(&error, global)
         })
     }

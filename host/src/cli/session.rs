@@ -110,7 +110,7 @@ pub(super) async fn open(
     };
     let (read, configurations) = read?;
     let (documents, mut problems) = (read.documents, read.problems);
-    let mut builder = builder(global, environment)?;
+    let mut builder = builder(global, environment);
     for (name, store) in stores.open(need, &context).await {
         match store {
             Ok(store) => builder = builder.shared_store(name, store),
@@ -126,6 +126,10 @@ pub(super) async fn open(
         sources.add(&document);
         config_slips.extend(configurations::slip(&document));
         builder = builder.configuration(document);
+    }
+    #[cfg(feature = "guest")]
+    if let Some(path) = &global.guest {
+        builder = builder.guest(guest(path)?);
     }
     match builder.build() {
         Ok(resolver) => Ok(Ok(Session {
@@ -146,22 +150,17 @@ pub(super) async fn open(
 }
 
 /// What no file decides.
-fn builder(global: &Global, environment: Environment) -> Result<ResolverBuilder> {
+fn builder(global: &Global, environment: Environment) -> ResolverBuilder {
     let builder = Resolver::builder()
         .mode(mode(global))
         .environment(environment)
         .allow_any_namespace()
         .allow_document_stores(Grants::all());
-    let builder = if global.kubernetes {
+    if global.kubernetes {
         builder.default_secret_store(BUILTIN_KUBERNETES)
     } else {
         builder
-    };
-    #[cfg(feature = "guest")]
-    if let Some(path) = &global.guest {
-        return Ok(builder.guest(guest(path)?));
     }
-    Ok(builder)
 }
 
 /// The guest of `--guest`.
