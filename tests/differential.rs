@@ -157,7 +157,9 @@ fn class(document: &[u8], answer: &Value, refusal: Option<&Value>) -> &'static s
     } else if answer.to_string().contains("\\\\ufffd") && text.contains("!!binary") {
         "bytes that are not UTF-8 as a key"
     } else if refused("a mapping or a sequence cannot be a key")
-        || (text.trim_start().starts_with(['{', '[']) && answer["outcome"] == "skip")
+        || (text.trim_start().starts_with(['{', '['])
+            && answer["outcome"] == "skip"
+            && refusal.is_some())
     {
         "collection as the first key of a document"
     } else if tags(&text).any(|tag| tag.contains(['?', ',', '[', ']', '{', '}'])) {
