@@ -391,3 +391,15 @@ fn lines_are_those_of_yaml() {
     assert!(stderr(&output).contains("c.yaml:3:5"), "{output:?}");
     assert!(stderr(&output).contains("3 | ***: ***: ***"), "{output:?}");
 }
+
+#[test]
+fn a_store_that_cannot_be_opened_is_told_once() {
+    let folder = folder(&[]);
+    for arguments in [["get", "s", "x"].as_slice(), &["bulk", "s"]] {
+        let store = ["--store", "s=local.file:absent.json"];
+        let output = Run::new(folder.path(), &[arguments, &store].concat()).output();
+        assert_eq!(output.status.code(), Some(1));
+        let shown = stderr(&output);
+        assert_eq!(shown.matches("absent.json").count(), 1, "{shown}");
+    }
+}
