@@ -9,19 +9,12 @@ cargo package --quiet --locked --no-verify --allow-dirty -p keyref
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 tar -xzf "target/package/keyref-$version.crate" -C "$scratch"
-# With the workspace's profile and folder, so that what both depend on is built once.
+package=$scratch/keyref-$version
+(cd "$package" && cargo metadata --format-version 1 --offline --locked >"$scratch/metadata.json")
+# A workspace of its own with this one's profile, so that what both depend on is built once.
+cp -r tests/unify "$scratch/unify"
+sed "s|^members = .*|members = [\"keyref-$version\", \"unify\"]|; s|^default-members = .*||" Cargo.toml >"$scratch/Cargo.toml"
+cp Cargo.lock "$scratch/Cargo.lock"
 export CARGO_TARGET_DIR=$PWD/target
-profile=()
-while read -r setting; do
-  profile+=(--config "$setting")
-done <<'SETTINGS'
-profile.dev.debug="line-tables-only"
-profile.dev.build-override.opt-level=1
-profile.dev.build-override.debug=false
-profile.dev.build-override.codegen-units=256
-profile.dev.package."*".opt-level=1
-profile.dev.package."*".debug=false
-profile.dev.package."*".codegen-units=256
-SETTINGS
-cd "$scratch/keyref-$version"
-cargo build --offline --locked "${profile[@]}"
+cd "$scratch"
+cargo build --offline -p keyref -p keyref-unify

@@ -44,6 +44,7 @@ fn build() -> PathBuf {
     }
     let status = cargo
         .args(["build", "--package", "keyref", "--bin", "keyref"])
+        .args(["--package", "keyref-unify"])
         .args(["--quiet", "--locked"])
         .current_dir(workspace())
         .status()
