@@ -11,6 +11,7 @@ use crate::aside;
 use crate::batch::{self, Batch};
 use crate::component::{Component, Property, ResolvedComponent, Value};
 use crate::context::Context;
+use crate::deadline::within;
 use crate::error::Class;
 use crate::finish::{self, Finished};
 use crate::guest::GuestError;
@@ -23,7 +24,7 @@ use crate::problem::{Place, Problem, Severity, printable};
 use crate::request::{Answer, AnswerMap, Request};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
-use crate::secrets::{Secrets, within};
+use crate::secrets::Secrets;
 use crate::stores::{
     self, Discreet, Grants, Registration, SecretStore, StoreConfig, StoreError, Unopened,
 };

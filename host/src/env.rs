@@ -10,6 +10,8 @@ use crate::secret::SecretValue;
 pub const NAMESPACE: &str = "NAMESPACE";
 /// The pod's name, for `{podName}` in a value.
 pub const POD_NAME: &str = "POD_NAME";
+/// What callers of the server must send as `dapr-api-token`, as Dapr has it.
+pub const API_TOKEN: &str = "DAPR_API_TOKEN";
 /// Keeps messages without color on a terminal, whatever it holds (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 /// In Kubernetes, the variables that components may reference, by Dapr's injector.

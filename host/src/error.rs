@@ -143,6 +143,8 @@ pub struct SecretError {
     pub keys: Vec<String>,
     /// Whether there is no such store, or none that is open: Dapr then waits for it.
     pub(crate) without_store: bool,
+    /// What the store itself said, or empty.
+    pub(crate) reason: String,
 }
 
 impl SecretError {
@@ -154,6 +156,7 @@ impl SecretError {
             hint: String::new(),
             keys: Vec::new(),
             without_store: false,
+            reason: String::new(),
         }
     }
 
@@ -162,6 +165,16 @@ impl SecretError {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self
+    }
+
+    /// What the store itself said, which the message puts after what was asked for; the message
+    /// where it was not a store.
+    pub fn reason(&self) -> &str {
+        if self.reason.is_empty() {
+            &self.message
+        } else {
+            &self.reason
+        }
     }
 }
 

@@ -48,17 +48,20 @@
 //! In reading order: [`Resolver`] and [`ResolverBuilder`], [`component`] for what comes out,
 //! [`problem`] and [`error`] for what goes wrong, [`policy`] for who may read what, [`stores`] for
 //! where secrets come from, [`secret`] for values, [`observer`] for logs and metrics of your own,
-//! [`guest`] for other guests.
+//! [`guest`] for other guests, and `api` (feature `serve`) for Dapr's own APIs.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod advice;
+#[cfg(feature = "serve")]
+pub mod api;
 mod aside;
 mod batch;
 mod builder;
 pub mod component;
 mod config;
 mod context;
+mod deadline;
 mod document;
 mod document_stores;
 pub mod env;

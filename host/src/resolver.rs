@@ -17,6 +17,7 @@ use crate::guest::Answers;
 use crate::inner::Inner;
 use crate::inspection::{InspectedComponent, InspectedReference, Inspection};
 use crate::load::Loaded;
+use crate::mode::Mode;
 use crate::observer::ResolveEvent;
 use crate::policy::Policy;
 use crate::problem::Problem;
@@ -287,6 +288,21 @@ impl Resolver {
     /// The names of the stores, sorted; those that cannot be used as well.
     pub fn stores(&self) -> Vec<String> {
         self.inner.secrets.declared()
+    }
+
+    /// Whether a store of this name is open: one that cannot be used is not.
+    pub fn has_store(&self, name: &str) -> bool {
+        self.inner.secrets.is_open(name)
+    }
+
+    /// Whether any store is open.
+    pub fn has_stores(&self) -> bool {
+        self.inner.secrets.any_open()
+    }
+
+    /// What happens where Dapr goes on silently.
+    pub fn mode(&self) -> Mode {
+        self.inner.mode
     }
 
     /// The policy.

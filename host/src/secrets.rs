@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::advice;
 use crate::component::Origin;
 use crate::context::Context;
+use crate::deadline::within;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
 use crate::inflight::Inflight;
@@ -122,6 +123,16 @@ impl Secrets {
 
     pub(crate) fn contains(&self, name: &str) -> bool {
         read(&self.door.stores).contains_key(name) || read(&self.door.broken).contains_key(name)
+    }
+
+    /// Whether a store of this name is open.
+    pub(crate) fn is_open(&self, name: &str) -> bool {
+        read(&self.door.stores).contains_key(name)
+    }
+
+    /// Whether any store is open.
+    pub(crate) fn any_open(&self) -> bool {
+        !read(&self.door.stores).is_empty()
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -295,9 +306,12 @@ impl Secrets {
             }
             None => "check its name".to_owned(),
         };
+        let reason = named.store.absence(name);
         let (store, name) = (printable(store), printable(name));
         let message = format!("store `{store}` has no secret `{name}`");
-        SecretError::new(Class::SecretAbsent, message).with_hint(hint)
+        let mut error = SecretError::new(Class::SecretAbsent, message).with_hint(hint);
+        error.reason = reason;
+        error
     }
 
     /// Reads all secrets that policy allows.
@@ -528,31 +542,10 @@ fn locate(error: StoreError, store: &str, secret: &str) -> SecretError {
     } else {
         format!("secret `{}` of store `{store}`", printable(secret))
     };
-    SecretError::new(class, format!("{place}: {message}"))
-        .with_hint(advice::or_of_store(hint, class))
-}
-
-/// Waits until the context's deadline, and no longer.
-pub(crate) async fn within<T>(
-    context: &Context,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let Some(deadline) = context.deadline else {
-        return work.await;
-    };
-    if tokio::runtime::Handle::try_current().is_err() {
-        return Err(StoreError::new(
-            Class::Internal,
-            "a deadline needs a tokio runtime",
-        ));
-    }
-    match tokio::time::timeout_at(deadline, work).await {
-        Ok(answer) => answer,
-        Err(_) => Err(StoreError::new(
-            Class::TimedOut,
-            "there was no answer before the deadline",
-        )),
-    }
+    let mut error = SecretError::new(class, format!("{place}: {message}"))
+        .with_hint(advice::or_of_store(hint, class));
+    error.reason = message;
+    error
 }
 
 fn absent_key(secret: &str, key: &str, found: &Secret, run: &Run) -> SecretError {

@@ -54,6 +54,10 @@ impl SecretStore for Discreet {
         self.0.known_names()
     }
 
+    fn absence(&self, name: &str) -> String {
+        self.0.absence(name)
+    }
+
     fn watch(&self) -> Option<BoxStream<'static, String>> {
         self.0.watch()
     }

@@ -69,6 +69,11 @@ pub trait SecretStore: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What the store says where a secret of this name does not exist: Dapr's text for its kind.
+    fn absence(&self, name: &str) -> String {
+        format!("secret {name} not found")
+    }
+
     /// The names of secrets that change, as they change; `None` where the store cannot tell.
     fn watch(&self) -> Option<BoxStream<'static, String>> {
         None

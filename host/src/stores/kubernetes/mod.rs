@@ -215,6 +215,11 @@ impl SecretStore for Kubernetes {
     fn is_namespaced(&self) -> bool {
         REGISTRATION.is_namespaced
     }
+
+    /// In the API server's own words, which Dapr hands on.
+    fn absence(&self, name: &str) -> String {
+        format!("secrets \"{name}\" not found")
+    }
 }
 
 impl fmt::Debug for Kubernetes {

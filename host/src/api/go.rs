@@ -1,0 +1,177 @@
+//! What Go's standard library makes of a request's text, where Dapr's answers depend on it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// A text with its percent escapes resolved, as `url.PathUnescape` does it; `None` where an escape
+/// is not two hexadecimal digits.
+pub(crate) fn path_unescape(text: &str) -> Option<Vec<u8>> {
+    unescape(text, false)
+}
+
+/// As `url.QueryUnescape`: a plus sign is a space.
+pub(crate) fn query_unescape(text: &str) -> Option<Vec<u8>> {
+    unescape(text, true)
+}
+
+fn unescape(text: &str, plus_is_space: bool) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            b'+' if plus_is_space => b' ',
+            byte => byte,
+        });
+    }
+    Some(plain)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+/// The path as `url.EscapedPath` gives it: as it was sent where it could have been written so, and
+/// escaped anew otherwise. `None` where an escape is wrong, which Go's server refuses.
+pub(crate) fn escaped_path(path: &str) -> Option<Cow<'_, str>> {
+    let plain = path_unescape(path)?;
+    let is_valid = |byte: u8| is_unreserved(byte) || b"!$&'()*+,;=:@[]%/".contains(&byte);
+    if path.bytes().all(is_valid) {
+        return Some(Cow::Borrowed(path));
+    }
+    let mut escaped = String::with_capacity(plain.len() * 3);
+    for byte in plain {
+        if is_unreserved(byte) || b"$&+,/:;=@".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    Some(Cow::Owned(escaped))
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)
+}
+
+/// The shortest path that means the same, as `path.Clean` has it.
+pub(crate) fn clean(path: &str) -> String {
+    let is_rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if is_rooted => {}
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    match (is_rooted, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
+}
+
+/// The pairs of a query, as `url.Values` reads them: pairs with a semicolon or a wrong escape are
+/// left out.
+pub(crate) fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.filter_map(|pair| {
+        if pair.contains(';') {
+            return None;
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let text = |part| Some(String::from_utf8_lossy(&query_unescape(part)?).into_owned());
+        Some((text(name)?, text(value)?))
+    })
+}
+
+/// A text in quotes, as `%q` prints it: what cannot be printed is escaped.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{b}' => quoted.push_str("\\v"),
+            ' ' => quoted.push(' '),
+            character if u32::from(character) < 0x80 && character.is_ascii_control() => {
+                let _ = write!(quoted, "\\x{:02x}", u32::from(character));
+            }
+            // Rust escapes in `Debug` what is not printable, which is nearly Go's rule.
+            character if character.escape_debug().len() == 1 => quoted.push(character),
+            character if u32::from(character) > 0xffff => {
+                let _ = write!(quoted, "\\U{:08x}", u32::from(character));
+            }
+            '\'' => quoted.push('\''),
+            character => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(character));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clean, escaped_path, query_pairs, query_unescape, quoted};
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, cleaned) in [
+            ("/", "/"),
+            ("//a///b/", "/a/b"),
+            ("/a/./b/../c", "/a/c"),
+            ("/../a", "/a"),
+            ("/a/..", "/"),
+            ("a/../..", ".."),
+            ("", "."),
+        ] {
+            assert_eq!(clean(path), cleaned, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_kept_as_sent_where_it_could_have_been() {
+        assert_eq!(escaped_path("/a%2Fb+c").as_deref(), Some("/a%2Fb+c"));
+        // What needs an escape is escaped anew, and so is all else.
+        assert_eq!(escaped_path("/é%2Fb").as_deref(), Some("/%C3%A9/b"));
+        assert_eq!(escaped_path("/%"), None);
+        assert_eq!(escaped_path("/%zz"), None);
+    }
+
+    #[test]
+    fn parameters_are_unescaped_once() {
+        assert_eq!(query_unescape("a+b%2Bc%252F"), Some(b"a b+c%2F".to_vec()));
+        assert_eq!(query_unescape("%4"), None);
+    }
+
+    #[test]
+    fn pairs_that_go_leaves_out_are_left_out() {
+        let pairs: Vec<_> = query_pairs("a=1&b;c=2&%zz=3&d&e=%20f").collect();
+        let expected = [("a", "1"), ("d", ""), ("e", " f")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn quotes_are_go_quotes() {
+        assert_eq!(
+            quoted("a\"b\\c\n\u{1}é'\u{200b}"),
+            r#""a\"b\\c\n\x01é'\u200b""#
+        );
+    }
+}

@@ -1,0 +1,343 @@
+//! Dapr's gRPC API: the same requests, with its statuses and details.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use prost::Message;
+use tonic::body::Body;
+use tonic::codegen::Service as _;
+use tonic::{Code as Status_, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use zeroize::Zeroize as _;
+
+use self::proto::dapr_server::{Dapr, DaprServer};
+use crate::api::access::{Api, TOKEN_HEADER};
+use crate::api::fault::{CLASS, Code, Fault};
+use crate::api::metadata::PLACEMENT;
+use crate::api::service::{DAPR_VERSION, Service};
+use crate::error::Class;
+use crate::secret::Secret;
+
+#[expect(
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::empty_structs_with_brackets,
+    unused_qualifications,
+    missing_debug_implementations,
+    unnameable_types,
+    unreachable_pub,
+    reason = "generated from proto/dapr/runtime.proto"
+)]
+#[rustfmt::skip]
+mod proto;
+
+/// The domain of Dapr's error details.
+const DOMAIN: &str = "dapr.io";
+/// The beginning of the paths of Dapr's own methods.
+const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
+
+/// How calls are served.
+#[derive(Clone)]
+pub(crate) struct Grpc {
+    service: Arc<Service>,
+    dapr: DaprServer<Calls>,
+    /// Whether each call is logged.
+    log_calls: bool,
+}
+
+impl Grpc {
+    /// Messages may have this many bytes, both ways.
+    pub(crate) fn new(service: Arc<Service>, most_message: usize, log_calls: bool) -> Self {
+        let calls = Calls {
+            service: Arc::clone(&service),
+            most_message,
+        };
+        let dapr = DaprServer::new(calls).max_decoding_message_size(most_message);
+        Self {
+            service,
+            dapr,
+            log_calls,
+        }
+    }
+
+    /// Answers a call.
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        if !self.log_calls {
+            return self.dispatch(request).await;
+        }
+        let begin = Instant::now();
+        let method = request.uri().path().to_owned();
+        let agent = text(request.headers(), USER_AGENT.as_str());
+        let answer = self.dispatch(request).await;
+        tracing::info!(
+            scope = "dapr.runtime.grpc.api-info",
+            method,
+            useragent = agent,
+            duration = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "gRPC API Called"
+        );
+        answer
+    }
+
+    async fn dispatch<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        if let Err(status) = self.admit(&request) {
+            return status.into_http();
+        }
+        let mut dapr = self.dapr.clone();
+        let mut answer = match dapr.call(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        // What a message that is too large ends with, in Dapr's own status.
+        let status = answer.headers_mut().get_mut("grpc-status");
+        if let Some(status) = status.filter(|status| status.as_bytes() == b"11") {
+            *status = HeaderValue::from_static("8");
+        }
+        answer
+    }
+
+    /// Whether the caller may call this method.
+    fn admit<B>(&self, request: &Request<B>) -> Result<(), Status> {
+        let access = &self.service.access;
+        let token = request.headers().get(TOKEN_HEADER);
+        if !access.admits(token.map(HeaderValue::as_bytes)) {
+            let detail = match token {
+                None => "missing api token in request metadata",
+                Some(_) => "authentication error: api token mismatch",
+            };
+            return Err(of_http(
+                Status_::Unauthenticated,
+                "Unauthorized",
+                401,
+                detail,
+            ));
+        }
+        let Some(method) = request.uri().path().strip_prefix(DAPR) else {
+            return Ok(());
+        };
+        let api = api(method);
+        let is_open = access.allows_grpc(api.unwrap_or(UNKNOWN));
+        if !is_open {
+            let detail = "requested endpoint is not available";
+            return Err(of_http(
+                Status_::Unimplemented,
+                "Not Implemented",
+                501,
+                detail,
+            ));
+        }
+        if api.is_none() {
+            self.service.note_unserved(method);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Grpc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grpc").finish_non_exhaustive()
+    }
+}
+
+/// What a list of allowed APIs leaves out.
+const UNKNOWN: Api = Api {
+    name: "",
+    version: "",
+    route: "",
+};
+
+/// The API that a method belongs to, where it is served.
+fn api(method: &str) -> Option<Api> {
+    let name = match method {
+        "GetSecret" | "GetBulkSecret" => "secrets",
+        "GetMetadata" | "SetMetadata" => "metadata",
+        "Shutdown" => "shutdown",
+        _ => return None,
+    };
+    Some(Api {
+        name,
+        version: "v1",
+        route: "",
+    })
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// A status as Dapr makes it of one of HTTP.
+fn of_http(code: Status_, text: &str, http: u16, detail: &str) -> Status {
+    let metadata = [
+        ("http.code", http.to_string()),
+        ("http.error_message", detail.to_owned()),
+    ];
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value));
+    let details = ErrorDetails::with_error_info(text, DOMAIN, HashMap::from(metadata));
+    Status::with_error_details(code, text, details)
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let class = fault
+            .class
+            .map(|class| (CLASS.to_owned(), class.code().to_owned()));
+        let metadata: HashMap<_, _> = class.into_iter().collect();
+        let details = ErrorDetails::with_error_info(fault.code.name(), DOMAIN, metadata);
+        let code = Status_::from_i32(fault.code.grpc_status());
+        tracing::debug!(code = fault.code.name(), "{}", fault.message);
+        Self::with_error_details(code, fault.message, details)
+    }
+}
+
+/// The methods.
+struct Calls {
+    service: Arc<Service>,
+    most_message: usize,
+}
+
+impl Calls {
+    /// An answer, where it is not larger than a message may be.
+    fn respond<M: Message>(&self, message: M) -> Result<tonic::Response<M>, Status> {
+        let (length, most) = (message.encoded_len(), self.most_message);
+        if length > most {
+            let text = format!("trying to send message larger than max ({length} vs. {most})");
+            return Err(Status::resource_exhausted(text));
+        }
+        Ok(tonic::Response::new(message))
+    }
+}
+
+#[tonic::async_trait]
+impl Dapr for Calls {
+    async fn get_secret(
+        &self,
+        request: tonic::Request<proto::GetSecretRequest>,
+    ) -> Result<tonic::Response<proto::GetSecretResponse>, Status> {
+        let proto::GetSecretRequest {
+            store_name,
+            key,
+            metadata,
+        } = request.into_inner();
+        let secret = self.service.secret(&store_name, &key, metadata).await?;
+        let data = reveal(&secret).map_err(|class| {
+            let message = format!(
+                "failed getting secret with key {key} from secret store {store_name}: \
+                 a value is not UTF-8"
+            );
+            Fault::new(Code::SecretGet, message).of_class(class)
+        })?;
+        self.respond(proto::GetSecretResponse { data })
+    }
+
+    async fn get_bulk_secret(
+        &self,
+        request: tonic::Request<proto::GetBulkSecretRequest>,
+    ) -> Result<tonic::Response<proto::GetBulkSecretResponse>, Status> {
+        let proto::GetBulkSecretRequest {
+            store_name,
+            metadata,
+        } = request.into_inner();
+        let secrets = self.service.secrets(&store_name, metadata).await?;
+        let mut data = BTreeMap::new();
+        for (name, secret) in &secrets {
+            let secrets = reveal(secret).map_err(|class| {
+                let message = format!(
+                    "failed getting secrets from secret store {store_name}: a value is not UTF-8"
+                );
+                Fault::new(Code::SecretGet, message).of_class(class)
+            })?;
+            data.insert(name.clone(), proto::SecretResponse { secrets });
+        }
+        self.respond(proto::GetBulkSecretResponse { data })
+    }
+
+    async fn get_metadata(
+        &self,
+        _request: tonic::Request<proto::GetMetadataRequest>,
+    ) -> Result<tonic::Response<proto::GetMetadataResponse>, Status> {
+        let service = &self.service;
+        let loaded = service.loaded();
+        let components = loaded.iter().flat_map(|loaded| &loaded.components);
+        let registered_components = components.map(|component| proto::RegisteredComponents {
+            name: component.name.clone(),
+            r#type: component.component_type.clone(),
+            version: component.version.clone(),
+            capabilities: component.capabilities.clone(),
+        });
+        let identity = &service.identity;
+        self.respond(proto::GetMetadataResponse {
+            id: identity.app_id.clone(),
+            registered_components: registered_components.collect(),
+            extended_metadata: service.extended(),
+            app_connection_properties: Some(proto::AppConnectionProperties {
+                port: identity.app_port.map_or(0, i32::from),
+                protocol: identity.app_protocol.clone(),
+                channel_address: identity.app_host.clone(),
+                max_concurrency: 0,
+            }),
+            runtime_version: DAPR_VERSION.to_owned(),
+            enabled_features: Vec::new(),
+            actor_runtime: Some(proto::ActorRuntime {
+                runtime_status: proto::actor_runtime::ActorRuntimeStatus::Disabled.into(),
+                host_ready: false,
+                placement: PLACEMENT.to_owned(),
+            }),
+        })
+    }
+
+    async fn set_metadata(
+        &self,
+        request: tonic::Request<proto::SetMetadataRequest>,
+    ) -> Result<tonic::Response<()>, Status> {
+        let proto::SetMetadataRequest { key, value } = request.into_inner();
+        self.service.extend(key, value)?;
+        Ok(tonic::Response::new(()))
+    }
+
+    async fn shutdown(
+        &self,
+        request: tonic::Request<proto::ShutdownRequest>,
+    ) -> Result<tonic::Response<()>, Status> {
+        let force = request.metadata().get("dapr-force-shutdown");
+        let is_forced =
+            force.is_some_and(|force| force.as_encoded_bytes().eq_ignore_ascii_case(b"true"));
+        self.service.shut_down(is_forced);
+        Ok(tonic::Response::new(()))
+    }
+}
+
+/// A secret's values as gRPC's text: this is the answer that was asked for.
+fn reveal(secret: &Secret) -> Result<BTreeMap<String, String>, Class> {
+    let mut data = proto::SecretResponse::default();
+    for (key, value) in secret.iter() {
+        let value = value.reveal_text().map_err(|_| Class::ValueNotText)?;
+        data.secrets.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(std::mem::take(&mut data.secrets))
+}
+
+impl Drop for proto::SecretResponse {
+    fn drop(&mut self) {
+        self.secrets.values_mut().for_each(String::zeroize);
+    }
+}
+
+impl Drop for proto::GetSecretResponse {
+    fn drop(&mut self) {
+        self.data.values_mut().for_each(String::zeroize);
+    }
+}

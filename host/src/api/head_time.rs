@@ -1,0 +1,217 @@
+//! A connection that must finish the head of a request in time, and may be idle between requests
+//! for as long as it likes.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// How HTTP/2 begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A stream whose heads are timed. What follows HTTP/2's preface is not: pings tell there whether
+/// somebody answers.
+pub(crate) struct Timed<S> {
+    stream: S,
+    limit: Duration,
+    state: State,
+    deadline: Pin<Box<Sleep>>,
+    /// How much of the preface the connection began with; `None` once it did not.
+    preface: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// A head is awaited, or under way.
+    Head(Line),
+    /// A head is complete: its body and the answer follow.
+    Beyond,
+    /// An answer was written.
+    Idle,
+    /// HTTP/2.
+    Untimed,
+}
+
+/// Where in a head the stream is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Line {
+    /// Before the first line: empty ones are skipped (RFC 9112, section 2.2).
+    Before,
+    /// In a line.
+    Within,
+    /// After a line's end: one more ends the head.
+    Ended,
+}
+
+impl<S> Timed<S> {
+    /// A head may take this long, from its first byte on; the first of a connection, from now on.
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+        Self {
+            stream,
+            limit,
+            state: State::Head(Line::Before),
+            deadline: Box::pin(tokio::time::sleep(limit)),
+            preface: Some(0),
+        }
+    }
+
+    /// Takes note of what was read.
+    fn note_read(&mut self, bytes: &[u8]) {
+        if let Some(known) = self.preface {
+            let expected = PREFACE.get(known..).unwrap_or_default();
+            let most = expected.len().min(bytes.len());
+            let begins = bytes.get(..most) == expected.get(..most);
+            self.preface = begins.then_some(known + most);
+            if begins && known + most == PREFACE.len() {
+                self.preface = None;
+                self.state = State::Untimed;
+            }
+        }
+        if self.preface.is_some() {
+            return;
+        }
+        for &byte in bytes {
+            if self.state == State::Idle {
+                self.state = State::Head(Line::Before);
+                self.deadline.as_mut().reset(Instant::now() + self.limit);
+            }
+            let State::Head(line) = self.state else {
+                return;
+            };
+            self.state = match (line, byte) {
+                (Line::Before, b'\r' | b'\n') => State::Head(Line::Before),
+                (Line::Ended, b'\n') => State::Beyond,
+                (line @ (Line::Ended | Line::Within), b'\r') => State::Head(line),
+                (Line::Within, b'\n') => State::Head(Line::Ended),
+                _ => State::Head(Line::Within),
+            };
+        }
+    }
+
+    /// Takes note that something was written.
+    fn note_write(&mut self) {
+        if matches!(self.state, State::Head(_) | State::Beyond) {
+            self.state = State::Idle;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            let bytes = buffer.filled().get(before..).unwrap_or_default();
+            self.note_read(bytes);
+            return read;
+        }
+        if matches!(self.state, State::Head(_)) && self.deadline.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.note_write();
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.note_write();
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    use super::{PREFACE, Timed};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn connection() -> (DuplexStream, Timed<DuplexStream>) {
+        let (client, server) = tokio::io::duplex(1024);
+        (client, Timed::new(server, LIMIT))
+    }
+
+    /// Whether the server's next read is cut, once nothing more comes.
+    async fn is_cut(server: &mut Timed<DuplexStream>) -> bool {
+        let mut buffer = [0; 256];
+        loop {
+            match tokio::time::timeout(LIMIT * 6, server.read(&mut buffer)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unfinished_heads_are_cut() {
+        for sent in [
+            "",
+            "GET / HTTP/1.1\r\nHost: x\r\n",
+            "\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\n",
+        ] {
+            let (mut client, mut server) = connection();
+            client.write_all(sent.as_bytes()).await.unwrap();
+            assert!(is_cut(&mut server).await, "{sent:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_and_idle_connections_are_not() {
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+        let (mut client, mut server) = connection();
+        client.write_all(head.as_bytes()).await.unwrap();
+        assert!(!is_cut(&mut server).await);
+        server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        assert!(!is_cut(&mut server).await);
+        // The next head is timed from its first byte on.
+        client.write_all(b"GET").await.unwrap();
+        assert!(is_cut(&mut server).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_follows_the_preface_is_not() {
+        let (mut client, mut server) = connection();
+        for byte in PREFACE {
+            client.write_all(&[*byte]).await.unwrap();
+        }
+        assert!(!is_cut(&mut server).await);
+    }
+}

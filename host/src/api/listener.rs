@@ -1,0 +1,192 @@
+//! A socket and its connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::api::end::Phase;
+use crate::api::grpc::Grpc;
+use crate::api::head_time::Timed;
+use crate::api::http::Http;
+use crate::api::service::Service;
+
+/// How long the head of a request may take.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// After this long without a frame, HTTP/2 asks whether somebody is there, as Dapr does.
+const PING_AFTER: Duration = Duration::from_secs(10);
+/// How long that may take to answer. Dapr gives 5 s.
+const PING_TIME: Duration = Duration::from_secs(5);
+/// How many requests one HTTP/2 connection may have under way.
+const MOST_STREAMS: u32 = 250;
+/// The least that the HTTP/1 parser can be limited to.
+const LEAST_HEAD: usize = 8192;
+
+/// What is served on a socket.
+#[derive(Clone, Debug)]
+pub(crate) enum Protocol {
+    Http(Http),
+    Grpc(Grpc),
+}
+
+/// A socket that is bound.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    protocol: Protocol,
+    /// How many bytes the head of a request may have.
+    most_head: usize,
+}
+
+impl Listener {
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        protocol: Protocol,
+        most_head: usize,
+    ) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            address,
+            protocol,
+            most_head,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the service ends, and then until its connections have ended. Connections wait
+    /// for a turn where there are too many.
+    pub(crate) async fn run(self, service: Arc<Service>, turns: Arc<Semaphore>) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = async {
+                // The semaphore is never closed.
+                let turn = Arc::clone(&turns).acquire_owned().await.ok();
+                (self.socket.accept().await, turn)
+            };
+            tokio::select! {
+                (accepted, turn) = accepted => match accepted {
+                    Ok((stream, _)) => {
+                        let connection = Connection {
+                            service: Arc::clone(&service),
+                            most_head: self.most_head,
+                        };
+                        let protocol = self.protocol.clone();
+                        connections.spawn(async move {
+                            connection.serve(stream, protocol).await;
+                            drop(turn);
+                        });
+                    }
+                    // Files run out, for instance: others may end meanwhile.
+                    Err(error) => {
+                        tracing::warn!("failed to accept a connection: {}", error.kind());
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+                // Those that have ended are forgotten.
+                Some(_) = connections.join_next() => {}
+                () = service.end.reaches(Phase::Ending) => break,
+            }
+        }
+        drop(self.socket);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+/// One connection's surroundings.
+struct Connection {
+    service: Arc<Service>,
+    most_head: usize,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, protocol: Protocol) {
+        // Answers are small, and written whole.
+        drop(stream.set_nodelay(true));
+        match protocol {
+            Protocol::Http(http) => {
+                let http = Arc::new(http);
+                let answer = move |request: Request<Incoming>| {
+                    let http = Arc::clone(&http);
+                    async move { http.answer(request).await }
+                };
+                self.answer(self.builder(), stream, answer).await;
+            }
+            Protocol::Grpc(grpc) => {
+                let grpc = Arc::new(grpc);
+                let answer = move |request: Request<Incoming>| {
+                    let grpc = Arc::clone(&grpc);
+                    async move { grpc.answer(request).await }
+                };
+                self.answer(self.builder().http2_only(), stream, answer)
+                    .await;
+            }
+        }
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // Go allows 4 KiB more than it is told.
+        let most_head = self.most_head.saturating_add(4096);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_headers(1000)
+            .max_buf_size(most_head.max(LEAST_HEAD));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIME)
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(u32::try_from(most_head).unwrap_or(u32::MAX));
+        builder
+    }
+
+    async fn answer<A, F, B>(
+        &self,
+        builder: auto::Builder<TokioExecutor>,
+        stream: TcpStream,
+        answer: A,
+    ) where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = TokioIo::new(Timed::new(stream, HEAD_TIME));
+        let service = service_fn(move |request| {
+            let answer = answer(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = builder.serve_connection(stream, service);
+        let mut connection = std::pin::pin!(connection);
+        let end = &self.service.end;
+        tokio::select! {
+            // A client that goes away, stalls or sends garbage is no news.
+            _ = connection.as_mut() => return,
+            () = end.reaches(Phase::Ending) => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            _ = connection => {}
+            () = end.reaches(Phase::Now) => {}
+        }
+    }
+}

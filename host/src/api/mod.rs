@@ -1,0 +1,45 @@
+//! Dapr's APIs, for unmodified Dapr SDKs: secrets, health, metadata and shutdown over HTTP and gRPC,
+//! as Dapr 1.18 answers them.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use keyref::api::{Ending, Identity, Loaded, Options, Server};
+//! use keyref::Resolver;
+//! use keyref::stores::Memory;
+//!
+//! let server = Server::bind(Options::new(Identity::new("myapp"))).await?;
+//! let handle = server.handle();
+//! let address = server.http()[0];
+//! let running = tokio::spawn(server.run());
+//!
+//! let store = Memory::new().with("redis", [("password", "s3cr3t")]);
+//! let resolver = Resolver::builder().store("vault", store).build()?;
+//! handle.load(Loaded::new(resolver, Vec::new()));
+//! // Now `http://ADDRESS/v1.0/secrets/vault/redis` answers `{"password":"s3cr3t"}`.
+//! # assert!(address.ip().is_loopback());
+//!
+//! handle.shut_down();
+//! assert_eq!(running.await?, Ending::Finished);
+//! # Ok(()) })
+//! # }
+//! ```
+
+mod access;
+mod end;
+mod fault;
+mod go;
+mod grpc;
+mod head_time;
+mod http;
+mod json;
+mod listener;
+mod metadata;
+mod server;
+mod service;
+mod settings;
+
+pub use self::access::{Access, ApiRule};
+pub use self::server::{Ending, Handle, Options, ServeError, Server};
+pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
+pub use self::settings::Settings;

@@ -1,0 +1,281 @@
+//! The server: its listeners, and how it begins and ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::api::access::Access;
+use crate::api::end::Phase;
+use crate::api::grpc::Grpc;
+use crate::api::http::{Http, Surface};
+use crate::api::listener::{Listener, Protocol};
+use crate::api::service::{Identity, Loaded, Service};
+
+/// Where and how to serve.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Whose server this is.
+    pub identity: Identity,
+    /// Who may call what.
+    pub access: Access,
+    /// Where HTTP is served. At least one must bind.
+    pub http: Vec<SocketAddr>,
+    /// Where gRPC is served. At least one must bind.
+    pub grpc: Vec<SocketAddr>,
+    /// Where health and metadata alone are served over HTTP, without a token.
+    pub public: Option<SocketAddr>,
+    /// How many bytes a body, or a gRPC message, may have: 4 MiB.
+    pub most_body: usize,
+    /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB.
+    pub most_head: usize,
+    /// How many connections are served at a time, of all listeners together; others wait.
+    pub connections: usize,
+    /// How long a request may take: a minute.
+    pub request_time: Duration,
+    /// How long requests under way may take once the server ends: 5 s.
+    pub graceful_time: Duration,
+    /// Whether each call is logged.
+    pub log_calls: bool,
+}
+
+impl Options {
+    /// Serves on a free port of the loopback address each.
+    pub fn new(identity: Identity) -> Self {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            identity,
+            access: Access::default(),
+            http: vec![free],
+            grpc: vec![free],
+            public: None,
+            most_body: 4 << 20,
+            most_head: 4 << 10,
+            connections: 20_000,
+            request_time: Duration::from_mins(1),
+            graceful_time: Duration::from_secs(5),
+            log_calls: false,
+        }
+    }
+}
+
+/// Why a server cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// No address of a protocol could be bound.
+    #[error("could not listen on any endpoint for {protocol}: {address}: {reason}")]
+    Bind {
+        /// `HTTP`, `gRPC` or `public HTTP`.
+        protocol: &'static str,
+        /// The last address that was tried.
+        address: SocketAddr,
+        /// Why it could not be bound.
+        reason: io::ErrorKind,
+    },
+    /// There is no address for a protocol.
+    #[error("there is no address to listen on for {protocol}")]
+    NoAddress {
+        /// `HTTP` or `gRPC`.
+        protocol: &'static str,
+    },
+}
+
+/// A server that is bound. Requests are answered once it runs; those for secrets once something is
+/// loaded.
+#[derive(Debug)]
+pub struct Server {
+    service: Arc<Service>,
+    listeners: Vec<Listener>,
+    http: Vec<SocketAddr>,
+    grpc: Vec<SocketAddr>,
+    public: Option<SocketAddr>,
+    connections: usize,
+    graceful_time: Duration,
+}
+
+/// Steers a server while it runs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    service: Arc<Service>,
+}
+
+impl Server {
+    /// Binds all addresses.
+    ///
+    /// # Errors
+    /// Fails where no address of a protocol can be bound.
+    pub async fn bind(options: Options) -> Result<Self, ServeError> {
+        let Options {
+            identity,
+            access,
+            http,
+            grpc,
+            public,
+            most_body,
+            most_head,
+            connections,
+            request_time,
+            graceful_time,
+            log_calls,
+        } = options;
+        let service = Arc::new(Service::new(identity, access, request_time));
+        let whole = Http {
+            service: Arc::clone(&service),
+            surface: Surface::Whole,
+            most_body,
+            log_calls,
+        };
+        let of_grpc = Protocol::Grpc(Grpc::new(Arc::clone(&service), most_body, log_calls));
+        let of_public = Protocol::Http(Http {
+            surface: Surface::Public,
+            ..whole.clone()
+        });
+        let of_http = Protocol::Http(whole);
+        let http = bind_any("HTTP", &http, &of_http, most_head).await?;
+        // Dapr's limit for gRPC's heads is that of its messages.
+        let grpc = bind_any("gRPC", &grpc, &of_grpc, most_body).await?;
+        let public = match public {
+            Some(address) => bind_any("public HTTP", &[address], &of_public, most_head).await?,
+            None => Vec::new(),
+        };
+        let addresses = |listeners: &[Listener]| listeners.iter().map(Listener::address).collect();
+        Ok(Self {
+            http: addresses(&http),
+            grpc: addresses(&grpc),
+            public: public.first().map(Listener::address),
+            listeners: http.into_iter().chain(grpc).chain(public).collect(),
+            service,
+            connections,
+            graceful_time,
+        })
+    }
+
+    /// Where HTTP is served.
+    pub fn http(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc(&self) -> &[SocketAddr] {
+        &self.grpc
+    }
+
+    /// Where health and metadata alone are served.
+    pub fn public(&self) -> Option<SocketAddr> {
+        self.public
+    }
+
+    /// Steers this server.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            service: Arc::clone(&self.service),
+        }
+    }
+
+    /// Serves until a caller or the handle ends it. What is under way then may finish within the
+    /// graceful time.
+    pub async fn run(self) -> Ending {
+        let turns = Arc::new(Semaphore::new(self.connections));
+        let mut running = JoinSet::new();
+        for listener in self.listeners {
+            running.spawn(listener.run(Arc::clone(&self.service), Arc::clone(&turns)));
+        }
+        let end = &self.service.end;
+        tokio::select! {
+            () = end.reaches(Phase::Ending) => {}
+            () = async { watch_app(&self.service).await; std::future::pending().await } => {}
+        }
+        let finished = async { while running.join_next().await.is_some() {} };
+        let ending = tokio::select! {
+            biased;
+            () = end.reaches(Phase::Now) => Ending::AtOnce,
+            () = finished => Ending::Finished,
+            () = tokio::time::sleep(self.graceful_time) => Ending::Late,
+        };
+        end.advance(Phase::Now);
+        ending
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// All that was under way has finished.
+    Finished,
+    /// The graceful time was over before that.
+    Late,
+    /// A caller or the handle wanted no more of it.
+    AtOnce,
+}
+
+impl Handle {
+    /// Serves this from now on, in place of what was there before. From the first time on, the
+    /// server is ready.
+    pub fn load(&self, loaded: Loaded) {
+        self.service.load(loaded);
+    }
+
+    /// Ends the server: what is under way may finish.
+    pub fn shut_down(&self) {
+        self.service.end.advance(Phase::Ending);
+    }
+
+    /// Ends the server at once.
+    pub fn end_now(&self) {
+        self.service.end.advance(Phase::Now);
+    }
+}
+
+/// Binds what can be bound.
+async fn bind_any(
+    name: &'static str,
+    addresses: &[SocketAddr],
+    protocol: &Protocol,
+    most_head: usize,
+) -> Result<Vec<Listener>, ServeError> {
+    let mut listeners = Vec::new();
+    let mut failed = None;
+    for &address in addresses {
+        match Listener::bind(address, protocol.clone(), most_head).await {
+            Ok(listener) => {
+                let address = listener.address();
+                tracing::info!("{name} server listening on TCP address: {address}");
+                listeners.push(listener);
+            }
+            Err(error) => {
+                let reason = error.kind();
+                tracing::debug!("failed to listen on {address}: {reason}");
+                failed = Some((address, reason));
+            }
+        }
+    }
+    match failed {
+        Some((address, reason)) if listeners.is_empty() => Err(ServeError::Bind {
+            protocol: name,
+            address,
+            reason,
+        }),
+        None if listeners.is_empty() => Err(ServeError::NoAddress { protocol: name }),
+        _ => Ok(listeners),
+    }
+}
+
+/// Waits until the app listens on its port, if it has one.
+async fn watch_app(service: &Service) {
+    let Some(port) = service.identity.app_port else {
+        return;
+    };
+    let host = service.identity.app_host.as_str();
+    while TcpStream::connect((host, port)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tracing::info!("application discovered on port {port}");
+    service.set_app_ready();
+}

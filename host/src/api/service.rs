@@ -1,0 +1,353 @@
+//! What is served, whatever the protocol: requests in Dapr's order of checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::api::access::Access;
+use crate::api::end::{End, Phase};
+use crate::api::fault::{Code, Fault};
+use crate::api::go;
+use crate::context::Context;
+use crate::error::{Class, SecretError};
+use crate::mode::Mode;
+use crate::resolver::Resolver;
+use crate::secret::{Secret, SecretValue};
+use crate::stores::{BulkRequest, SecretRequest};
+
+/// The version of Dapr whose behavior is served.
+pub const DAPR_VERSION: &str = "1.18.3";
+
+/// What is loaded: exchanged as a whole, so that a request sees the old or the new.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// Answers for secrets; its stores are those that requests can name.
+    pub resolver: Resolver,
+    /// Every component that is loaded, for the metadata.
+    pub components: Vec<LoadedComponent>,
+}
+
+impl Loaded {
+    /// What a resolver answers for, with the components to name in the metadata.
+    pub fn new(resolver: Resolver, components: Vec<LoadedComponent>) -> Self {
+        Self {
+            resolver,
+            components,
+        }
+    }
+}
+
+/// A component, as the metadata names it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LoadedComponent {
+    /// Its name.
+    pub name: String,
+    /// Its `spec.type`.
+    pub component_type: String,
+    /// Its `spec.version`.
+    pub version: String,
+    /// What it can do, in Dapr's words.
+    pub capabilities: Vec<String>,
+}
+
+impl LoadedComponent {
+    /// A component without capabilities.
+    pub fn new(
+        name: impl Into<String>,
+        component_type: impl Into<String>,
+        version: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            component_type: component_type.into(),
+            version: version.into(),
+            capabilities: Vec::new(),
+        }
+    }
+
+    /// The same with capabilities.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Vec<String>) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+}
+
+/// Whose server this is, and how it reaches the app.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The app id.
+    pub app_id: String,
+    /// The namespace, for stores that read by namespace.
+    pub namespace: Option<String>,
+    /// The app's port, if it has one.
+    pub app_port: Option<u16>,
+    /// What the app speaks there: `http` for instance.
+    pub app_protocol: String,
+    /// The host that the app listens on.
+    pub app_host: String,
+}
+
+impl Identity {
+    /// An app without a port.
+    pub fn new(app_id: impl Into<String>) -> Self {
+        Self {
+            app_id: app_id.into(),
+            namespace: None,
+            app_port: None,
+            app_protocol: "http".to_owned(),
+            app_host: "127.0.0.1".to_owned(),
+        }
+    }
+}
+
+/// The state behind every listener.
+pub(crate) struct Service {
+    pub(crate) identity: Identity,
+    pub(crate) access: Access,
+    pub(crate) end: End,
+    /// How long a request may take.
+    timeout: Duration,
+    loaded: RwLock<Option<Arc<Loaded>>>,
+    app_ready: AtomicBool,
+    /// What callers have added to the metadata.
+    extended: Mutex<BTreeMap<String, String>>,
+    /// Dapr's other APIs that somebody has called.
+    unserved: Mutex<BTreeSet<String>>,
+}
+
+/// How much callers may add to the metadata, in bytes: it stays for as long as the process does.
+const MOST_EXTENDED: usize = 1 << 20;
+
+/// What a caller has to read the answer in before a forced end, as in Dapr.
+const FORCED_AFTER: Duration = Duration::from_millis(100);
+
+/// How many names of APIs are remembered: Dapr has about a hundred.
+const MOST_UNSERVED: usize = 128;
+
+/// Secrets by name, each with its keys and values as they go out.
+pub(crate) type Bulk = BTreeMap<String, Secret>;
+
+impl Service {
+    pub(crate) fn new(identity: Identity, access: Access, timeout: Duration) -> Self {
+        let app_ready = AtomicBool::new(identity.app_port.is_none());
+        Self {
+            identity,
+            access,
+            end: End::default(),
+            timeout,
+            loaded: RwLock::default(),
+            app_ready,
+            extended: Mutex::default(),
+            unserved: Mutex::default(),
+        }
+    }
+
+    /// Serves this from now on. Requests that have begun end with what was there before.
+    pub(crate) fn load(&self, loaded: Loaded) {
+        let loaded = Some(Arc::new(loaded));
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+    }
+
+    pub(crate) fn loaded(&self) -> Option<Arc<Loaded>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.clone()
+    }
+
+    /// Takes note that the app answers.
+    pub(crate) fn set_app_ready(&self) {
+        self.app_ready.store(true, Ordering::Release);
+    }
+
+    /// Whether components are loaded: what an app waits for before it asks.
+    pub(crate) fn outbound_health(&self) -> Result<(), Fault> {
+        match self.loaded() {
+            Some(_) => Ok(()),
+            None => Err(Fault::new(
+                Code::OutboundHealthNotReady,
+                "dapr outbound is not ready",
+            )),
+        }
+    }
+
+    /// Whether components are loaded and the app answers.
+    pub(crate) fn health(&self) -> Result<(), Fault> {
+        let mut waiting = Vec::new();
+        if self.loaded().is_none() {
+            waiting.push("components");
+        }
+        if !self.app_ready.load(Ordering::Acquire) {
+            waiting.push("app");
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let message = format!("dapr is not ready: [{}]", waiting.join(" "));
+        Err(Fault::new(Code::HealthNotReady, message))
+    }
+
+    /// Reads one secret.
+    pub(crate) async fn secret(
+        &self,
+        store: &str,
+        name: &str,
+        metadata: BTreeMap<String, String>,
+    ) -> Result<Secret, Fault> {
+        let loaded = self.store(store)?;
+        let (namespace, options) = request_metadata(metadata);
+        let mut request = SecretRequest::new(name).with_namespace(namespace);
+        request.options = options;
+        let read = loaded.resolver.get(store, request, &self.context()).await;
+        let secret = read.map_err(|error| get_fault(store, name, &error))?;
+        let refuse = |class, reason: &str| {
+            let message = format!(
+                "failed getting secret with key {name} from secret store {store}: {reason}"
+            );
+            Fault::new(Code::SecretGet, message).of_class(class)
+        };
+        match loaded.resolver.mode() {
+            Mode::Dapr => {}
+            Mode::Strict if secret.iter().all(|(_, value)| value.reveal_text().is_ok()) => {}
+            Mode::Strict => return Err(refuse(Class::ValueNotText, "a value is not UTF-8")),
+        }
+        Ok(secret)
+    }
+
+    /// Reads all secrets of a store that policy allows.
+    pub(crate) async fn secrets(
+        &self,
+        store: &str,
+        metadata: BTreeMap<String, String>,
+    ) -> Result<Bulk, Fault> {
+        let loaded = self.store(store)?;
+        let (namespace, options) = request_metadata(metadata);
+        let mut request = BulkRequest::new(namespace);
+        request.options = options;
+        let refuse = |class, reason: &str| {
+            let message = format!("failed getting secrets from secret store {store}: {reason}");
+            Fault::new(Code::SecretGet, message).of_class(class)
+        };
+        let read = loaded.resolver.bulk(store, request, &self.context()).await;
+        let secrets = read.map_err(|error| refuse(error.class, error.reason()))?;
+        let is_text = |value: &SecretValue| value.reveal_text().is_ok();
+        let all_text = || {
+            let mut values = secrets.values().flat_map(Secret::iter);
+            values.all(|(_, value)| is_text(value))
+        };
+        if loaded.resolver.mode() == Mode::Strict && !all_text() {
+            return Err(refuse(Class::ValueNotText, "a value is not UTF-8"));
+        }
+        Ok(secrets)
+    }
+
+    /// What is loaded, where a store of this name is among it.
+    fn store(&self, store: &str) -> Result<Arc<Loaded>, Fault> {
+        let loaded = self.loaded();
+        let Some(loaded) = loaded.filter(|loaded| loaded.resolver.has_stores()) else {
+            let message = "secret store is not configured";
+            let fault = Fault::new(Code::SecretStoresNotConfigured, message);
+            return Err(fault.of_class(Class::StoreUnknown));
+        };
+        if !loaded.resolver.has_store(store) {
+            let message = format!("failed finding secret store with key {store}");
+            let fault = Fault::new(Code::SecretStoreNotFound, message);
+            return Err(fault.of_class(Class::StoreUnknown));
+        }
+        Ok(loaded)
+    }
+
+    fn context(&self) -> Context {
+        let mut context = Context::new()
+            .with_caller("api")
+            .with_app_id(&self.identity.app_id)
+            .with_timeout(self.timeout);
+        context.namespace.clone_from(&self.identity.namespace);
+        context
+    }
+
+    /// Ends the server because a caller asks for it: at once where it is forced, as soon as the
+    /// caller can have its answer.
+    pub(crate) fn shut_down(self: &Arc<Self>, is_forced: bool) {
+        tracing::info!("Shutdown requested via API");
+        if !is_forced {
+            self.end.advance(Phase::Ending);
+            return;
+        }
+        let service = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(FORCED_AFTER).await;
+            service.end.advance(Phase::Now);
+        });
+    }
+
+    /// Names an API of Dapr that is not served in the log, once.
+    pub(crate) fn note_unserved(&self, api: &str) {
+        let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        // Callers can make names up.
+        if unserved.len() < MOST_UNSERVED && unserved.insert(api.to_owned()) {
+            tracing::warn!(api, "this API of Dapr is not served");
+        }
+    }
+
+    /// Adds to the metadata. Without a name nothing is added, as in Dapr.
+    pub(crate) fn extend(&self, name: String, value: String) -> Result<(), Fault> {
+        if name.is_empty() {
+            return Ok(());
+        }
+        let mut extended = self.extended.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = extended.iter().filter(|(other, _)| **other != name);
+        let bytes: usize = others.map(|(name, value)| name.len() + value.len()).sum();
+        if bytes + name.len() + value.len() > MOST_EXTENDED {
+            let message = "failed to read request body: the metadata is full";
+            return Err(Fault::new(Code::BodyRead, message));
+        }
+        extended.insert(name, value);
+        Ok(())
+    }
+
+    /// What callers have added, and which versions these are.
+    pub(crate) fn extended(&self) -> BTreeMap<String, String> {
+        let extended = self.extended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extended = extended.clone();
+        extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
+        extended.insert(
+            "keyrefVersion".to_owned(),
+            env!("CARGO_PKG_VERSION").to_owned(),
+        );
+        extended
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request's metadata: the namespace, which the door decides about, and all else.
+fn request_metadata(mut metadata: BTreeMap<String, String>) -> (String, Vec<(String, String)>) {
+    let namespace = metadata.remove("namespace").unwrap_or_default();
+    (namespace, metadata.into_iter().collect())
+}
+
+/// Why one secret could not be read, in Dapr's words.
+fn get_fault(store: &str, name: &str, error: &SecretError) -> Fault {
+    // A namespace that is not granted is refused by the same door.
+    let fault = if error.class == Class::PolicyDenied {
+        let (name, store) = (go::quoted(name), go::quoted(store));
+        let message = format!("access denied by policy to get {name} from {store}");
+        Fault::new(Code::PermissionDenied, message)
+    } else {
+        let reason = error.reason();
+        let message =
+            format!("failed getting secret with key {name} from secret store {store}: {reason}");
+        Fault::new(Code::SecretGet, message)
+    };
+    fault.of_class(error.class)
+}
