@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -95,6 +96,8 @@ pub(super) enum Verb {
     Bulk(BulkArguments),
     /// List the stores of documents, and the kinds that are known
     Stores(StoresArguments),
+    /// Serve Dapr's APIs to Dapr SDKs: secrets, health, metadata and shutdown
+    Serve(ServeArguments),
     /// Print completions for a shell
     Completions(CompletionsArguments),
 }
@@ -173,6 +176,95 @@ pub(super) struct StoresArguments {
     /// The form of the output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub(super) struct ServeArguments {
+    /// Files, folders or patterns that declare components (can be repeated)
+    #[arg(
+        long,
+        short,
+        value_name = "DOCUMENT",
+        visible_alias = "resources-path",
+        alias = "components-path",
+        action = clap::ArgAction::Append,
+        value_delimiter = ','
+    )]
+    pub(super) resources: Vec<String>,
+    /// The port of HTTP; 0 is a free one
+    #[arg(long, value_name = "PORT", default_value_t = 3500)]
+    pub(super) dapr_http_port: u16,
+    /// The port of gRPC; 0 is a free one
+    #[arg(long, value_name = "PORT", default_value_t = 50001)]
+    pub(super) dapr_grpc_port: u16,
+    /// The port of health and metadata alone, on all addresses and without a token
+    #[arg(long, value_name = "PORT")]
+    pub(super) dapr_public_port: Option<u16>,
+    /// The address of the public port
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
+    pub(super) dapr_public_listen_address: IpAddr,
+    /// The addresses of HTTP and gRPC, of which one must bind
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1",
+        value_delimiter = ',',
+        value_parser = address
+    )]
+    pub(super) dapr_listen_addresses: Vec<IpAddr>,
+    /// Serve secrets on an address that others can reach without asking for a token
+    #[arg(long)]
+    pub(super) allow_public_without_token: bool,
+    /// The port on which the app listens
+    ///
+    /// With it, `/v1.0/healthz` waits for the app.
+    #[arg(long, value_name = "PORT")]
+    pub(super) app_port: Option<u16>,
+    /// What the app speaks, for the metadata
+    #[arg(long, value_name = "PROTOCOL", default_value = "http")]
+    pub(super) app_protocol: String,
+    /// The host on which the app listens
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    pub(super) app_channel_address: String,
+    /// How many bytes a body or a gRPC message may have
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    pub(super) max_body_bytes: usize,
+    /// How many bytes the head of a request may have
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 10)]
+    pub(super) read_buffer_bytes: usize,
+    /// How long requests under way may take once the server ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(super) dapr_graceful_shutdown_seconds: u64,
+    /// How much is logged
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(super) log_level: LogLevel,
+    /// Log JSON
+    #[arg(long)]
+    pub(super) log_as_json: bool,
+    /// Log each call
+    #[arg(long)]
+    pub(super) enable_api_logging: bool,
+}
+
+/// An address; those of IPv6 may stand in brackets, as `daprd` takes them.
+fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    bare.unwrap_or(text).parse()
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum LogLevel {
+    /// All that happens
+    Debug,
+    /// What an operator wants to know
+    Info,
+    /// What may be wrong
+    Warn,
+    /// What is wrong
+    Error,
 }
 
 #[derive(Debug, Args)]

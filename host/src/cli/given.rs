@@ -64,11 +64,11 @@ impl Given {
         Ok(Self { named, builtin })
     }
 
-    /// The names that `--store` gives.
-    pub(super) fn names(&self) -> Vec<String> {
+    /// The names and kinds that `--store` gives.
+    pub(super) fn names(&self) -> Vec<(String, String)> {
         self.named
             .iter()
-            .map(|config| config.name.clone())
+            .map(|config| (config.name.clone(), config.kind.clone()))
             .collect()
     }
 

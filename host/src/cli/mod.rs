@@ -19,11 +19,13 @@ mod get;
 mod given;
 mod inspect;
 mod json;
+mod log;
 mod mask;
 mod output;
 mod reading;
 mod resolve;
 mod sarif;
+mod serve;
 mod session;
 mod stores;
 mod waiting;
@@ -66,7 +68,10 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(if asked { 0 } else { 2 });
         }
     };
-    output::start_log(cli.global.verbose, cli.global.quiet);
+    match &cli.verb {
+        Verb::Serve(arguments) => log::start(arguments, cli.global.app_id.as_deref()),
+        _ => output::start_log(cli.global.verbose, cli.global.quiet),
+    }
     match dispatch(cli) {
         Ok(status) => status.into(),
         Err(error) => {
@@ -78,9 +83,12 @@ pub(crate) fn run() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<Status> {
     let Cli { global, verb } = cli;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let mut runtime = match verb {
+        // Answers many at a time.
+        Verb::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build()?;
     let status = runtime.block_on(async {
         match verb {
             Verb::Resolve(arguments) => resolve::run(&global, &arguments).await,
@@ -89,6 +97,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
             Verb::Get(arguments) => get::run(&global, &arguments).await,
             Verb::Bulk(arguments) => bulk::run(&global, &arguments).await,
             Verb::Stores(arguments) => stores::run(&global, &arguments).await,
+            Verb::Serve(arguments) => serve::run(&global, &arguments).await,
             Verb::Completions(arguments) => completions::run(&arguments),
         }
     });

@@ -24,8 +24,8 @@ pub(super) struct Session {
     pub(super) sources: Sources,
     /// What could not be read, and the stores of `--store` that could not be opened.
     pub(super) problems: Vec<Problem>,
-    /// The names of the stores that `--store` gives.
-    given: Vec<String>,
+    /// The names and kinds of the stores that `--store` gives.
+    pub(super) given: Vec<(String, String)>,
     /// What is probably a slip in the files of `--config`.
     config_slips: Vec<Problem>,
 }
@@ -67,10 +67,10 @@ impl Session {
         let unused = self
             .given
             .iter()
-            .filter(|name| !named.contains(name.as_str()));
-        let misspelt = unused.filter_map(|name| {
+            .filter(|(name, _)| !named.contains(name.as_str()));
+        let misspelt = unused.filter_map(|(name, _)| {
             let known = named.iter().copied();
-            let others = known.filter(|other| !self.given.iter().any(|given| given == other));
+            let others = known.filter(|other| !self.given.iter().any(|(given, _)| given == other));
             let meant = suggest::nearest(name, others)?;
             let message = format!("no reference names the store `{}`", terminal_safe(name));
             let hint = format!("did you mean `--store {}=…`?", terminal_safe(meant));
@@ -181,17 +181,20 @@ fn guest(path: &std::path::Path) -> Result<keyref::guest::Guest> {
 fn context(global: &Global, environment: &Environment) -> Context {
     let mut context = Context::new().with_caller("keyref");
     context.app_id.clone_from(&global.app_id);
-    context.namespace = global
-        .namespace
-        .clone()
-        .or_else(|| environment.text(env::NAMESPACE));
+    context.namespace = namespace(global, environment);
     if let Some(seconds) = global.timeout {
         context = context.with_timeout(Duration::from_secs(seconds));
     }
     context
 }
 
-fn mode(global: &Global) -> Mode {
+/// The namespace to load components for.
+pub(super) fn namespace(global: &Global, environment: &Environment) -> Option<String> {
+    let given = global.namespace.clone();
+    given.or_else(|| environment.text(env::NAMESPACE))
+}
+
+pub(super) fn mode(global: &Global) -> Mode {
     match global.mode {
         ModeArgument::Strict => Mode::Strict,
         ModeArgument::Dapr => Mode::Dapr,
