@@ -10,10 +10,12 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 pub mod components;
+pub mod dapr;
 pub mod hostile_guest;
 pub mod kubernetes;
 pub mod library;
 pub mod mutate;
+pub mod server;
 pub mod stores;
 
 /// The root of the workspace.

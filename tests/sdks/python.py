@@ -1,0 +1,96 @@
+"""Dapr's own Python SDK, unmodified, against a running server: a line for each call and its outcome.
+
+Takes the addresses from the variables that the SDK itself reads. Every expectation is what the SDK
+gives against `daprd`.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+import grpc
+from dapr.aio.clients import DaprClient as AsyncDaprClient
+from dapr.clients import DaprClient
+
+FAILED = []
+
+
+def show(sdk, call, outcome, expected):
+    ok = outcome == expected
+    if not ok:
+        FAILED.append((sdk, call))
+    shown = "ok" if ok else f"{outcome!r} in place of {expected!r}"
+    print(f"| {sdk} | {call} | {shown} |")
+
+
+def refusal(error):
+    """The code and Dapr's reason of a refused call."""
+    return error.code().name
+
+
+def sync():
+    sdk = "python, sync"
+    begin = time.monotonic()
+    with DaprClient() as client:
+        show(sdk, "start-up wait", time.monotonic() - begin < 5, True)
+        show(sdk, "get", client.get_secret("file", "redis").secret, {"redis": "one"})
+        show(sdk, "key with a slash", client.get_secret("file", "a/b").secret, {"a/b": "two"})
+        bulk = client.get_bulk_secret("file").secrets
+        show(sdk, "bulk", bulk, {"redis": {"redis": "one"}, "a/b": {"a/b": "two"}})
+        for call, store, key, code in REFUSED:
+            try:
+                client.get_secret(store, key)
+                outcome = "answered"
+            except grpc.RpcError as error:
+                outcome = refusal(error)
+            show(sdk, call, outcome, code)
+        metadata = client.get_metadata()
+        names = [component.name for component in metadata.registered_components]
+        show(sdk, "metadata", (metadata.application_id, names), ("myapp", ["file"]))
+
+
+REFUSED = [
+    ("denied", "file", "denied", "PERMISSION_DENIED"),
+    ("absent", "file", "nope", "INTERNAL"),
+    ("unknown store", "none", "x", "INVALID_ARGUMENT"),
+]
+
+
+async def asynchronous():
+    sdk = "python, asyncio"
+    async with AsyncDaprClient() as client:
+        show(sdk, "get", (await client.get_secret("file", "redis")).secret, {"redis": "one"})
+        bulk = (await client.get_bulk_secret("file")).secrets
+        show(sdk, "bulk", bulk, {"redis": {"redis": "one"}, "a/b": {"a/b": "two"}})
+        for call, store, key, code in REFUSED:
+            try:
+                await client.get_secret(store, key)
+                outcome = "answered"
+            except grpc.aio.AioRpcError as error:
+                outcome = refusal(error)
+            show(sdk, call, outcome, code)
+
+
+def without_token():
+    """The interceptor sends the token that the environment holds; this one does not."""
+    import os
+
+    token = os.environ.pop("DAPR_API_TOKEN")
+    try:
+        with DaprClient() as client:
+            client.get_secret("file", "redis")
+            outcome = "answered"
+    except grpc.RpcError as error:
+        outcome = refusal(error)
+    finally:
+        os.environ["DAPR_API_TOKEN"] = token
+    show("python, sync", "no token", outcome, "UNAUTHENTICATED")
+
+
+print("| SDK | call | outcome |")
+print("|---|---|---|")
+sync()
+asyncio.run(asynchronous())
+without_token()
+sys.exit(1 if FAILED else 0)

@@ -1,0 +1,354 @@
+//! `keyref serve` answers as Dapr does, to the byte, and tells more to those who ask.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use keyref_tests::dapr::{DAPR, Empty, STORES, Text, bulk, get, two_stores};
+use keyref_tests::server::{Reply, Server, ask_at};
+use keyref_tests::{folder, workspace};
+use serde_json::Value;
+
+/// Each folder of cases with its server, in Dapr mode.
+fn cases() -> Vec<(String, Server, Vec<Value>)> {
+    let folder = workspace().join("tests/cases/http");
+    let mut cases: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    cases.sort();
+    assert!(cases.len() >= 11);
+    let case = |path: &std::path::PathBuf| {
+        let has = |name: &str| path.join(name).exists();
+        let mut arguments = vec!["--app-id", "myapp", "--mode", "dapr"];
+        if has("resources") {
+            arguments.extend(["--resources", "resources"]);
+        }
+        if has("config.yaml") {
+            arguments.extend(["--config", "config.yaml"]);
+        }
+        let token = fs::read_to_string(path.join("token")).unwrap_or_default();
+        let variables = [
+            ("MYVAR", "ev"),
+            ("DAPR_X", "hidden"),
+            ("DAPR_API_TOKEN", &token),
+        ];
+        let server = Server::start(path, &arguments, &variables);
+        let exchanges = fs::read_to_string(path.join("exchanges.jsonl")).unwrap();
+        let exchanges = exchanges
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, server, exchanges.collect())
+    };
+    cases.iter().map(case).collect()
+}
+
+fn text<'v>(exchange: &'v Value, field: &str) -> &'v str {
+    exchange[field].as_str().unwrap_or_default()
+}
+
+fn headers(exchange: &Value) -> Vec<(&str, &str)> {
+    let headers = exchange["headers"].as_object().into_iter().flatten();
+    headers
+        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn recorded_exchanges_are_answered_to_the_byte() {
+    for (name, server, exchanges) in cases() {
+        for exchange in exchanges {
+            let ask = text(&exchange, "ask");
+            let answer = ask_at(
+                server.http,
+                ask,
+                &headers(&exchange),
+                text(&exchange, "send"),
+            );
+            let case = format!("{name}: {ask}");
+            assert_eq!(
+                u64::from(answer.status),
+                exchange["status"].as_u64().unwrap(),
+                "{case}"
+            );
+            assert_eq!(answer.body, text(&exchange, "answer"), "{case}");
+            let content_type = answer
+                .headers
+                .get("content-type")
+                .map_or("", String::as_str);
+            assert_eq!(content_type, text(&exchange, "type"), "{case}");
+        }
+        let log = server.log();
+        for value in ["p<&>", "\"pw\"", "%!s(float64=42)", "space"] {
+            assert!(!log.contains(value), "{name}: {log}");
+        }
+    }
+}
+
+/// The same questions over gRPC: Dapr answers both from one function.
+#[test]
+fn the_same_questions_have_the_same_answers_over_grpc() {
+    let mut asked = 0;
+    for (name, server, exchanges) in cases() {
+        // Rules name a protocol, and these name HTTP.
+        if name.starts_with("api-") {
+            continue;
+        }
+        for exchange in exchanges {
+            let ask = text(&exchange, "ask");
+            let parts: Vec<_> = ask.split('/').collect();
+            let ["GET ", "v1.0", "secrets", store, secret] = parts.as_slice() else {
+                continue;
+            };
+            // Escapes and bodies are HTTP's.
+            if ask.contains(['%', '+', '?']) || !exchange["send"].is_null() {
+                continue;
+            }
+            asked += 1;
+            let headers = headers(&exchange);
+            let answer: Value = serde_json::from_str(text(&exchange, "answer")).unwrap_or_default();
+            let (status, message, details, data) = if *secret == "bulk" {
+                let reply = bulk(&server, store, &headers);
+                let data = reply.message.map(|bulk| {
+                    let secrets = bulk.data.into_iter();
+                    serde_json::json!(
+                        secrets
+                            .map(|(name, found)| (name, found.data))
+                            .collect::<BTreeMap<_, _>>()
+                    )
+                });
+                (reply.status, reply.text, reply.details, data)
+            } else {
+                let reply = get(&server, store, secret, &headers);
+                let data = reply.message.map(|secret| serde_json::json!(secret.data));
+                (reply.status, reply.text, reply.details, data)
+            };
+            let case = format!("{name}: {ask}");
+            let code = text(&answer, "errorCode");
+            let expected = match (exchange["status"].as_u64().unwrap(), code) {
+                (200, _) => 0,
+                (401, "") => 16,
+                (_, "ERR_SECRET_STORES_NOT_CONFIGURED") => 9,
+                (_, "ERR_SECRET_STORE_NOT_FOUND") => 3,
+                (_, "ERR_PERMISSION_DENIED") => 7,
+                (_, "ERR_SECRET_GET") => 13,
+                other => panic!("{case}: {other:?}"),
+            };
+            assert_eq!(status, expected, "{case}");
+            match status {
+                0 => assert_eq!(data, Some(answer), "{case}"),
+                16 => assert_eq!(message, "Unauthorized", "{case}"),
+                _ => {
+                    assert_eq!(message, text(&answer, "message"), "{case}");
+                    assert_eq!(details[0].reason, code, "{case}");
+                    assert_eq!(details[0].domain, "dapr.io", "{case}");
+                }
+            }
+        }
+    }
+    assert!(asked >= 30, "{asked}");
+}
+
+#[test]
+fn absent_denied_and_failed_are_told_apart() {
+    let (_work, server) = two_stores(&[], &[]);
+    for (store, secret, class) in [
+        ("file", "nope", "secret-absent"),
+        ("file", "denied", "policy-denied"),
+        ("env", "NOPE", "secret-absent"),
+        ("none", "x", "store-unknown"),
+    ] {
+        let answer = server.ask(&format!("GET /v1.0/secrets/{store}/{secret}"));
+        let case = format!("{store}/{secret}: {answer:?}");
+        assert_eq!(answer.headers.get("keyref-class").unwrap(), class, "{case}");
+        let reply = get(&server, store, secret, &[]);
+        assert_eq!(reply.details[0].metadata["keyref-class"], class, "{case}");
+    }
+    assert!(!server.log().contains("s3cr3t"));
+}
+
+#[test]
+fn a_token_is_asked_for_everywhere_but_for_health() {
+    let (_work, server) = two_stores(
+        &[
+            "--dapr-public-port",
+            "0",
+            "--dapr-public-listen-address",
+            "127.0.0.1",
+        ],
+        &[("DAPR_API_TOKEN", "t0ken")],
+    );
+    let token = [("dapr-api-token", "t0ken")];
+    let path = "GET /v1.0/secrets/file/redis";
+    assert_eq!(server.ask(path).body, "invalid api token\n");
+    assert_eq!(
+        ask_at(server.http, path, &[("dapr-api-token", "t0ke")], "").status,
+        401
+    );
+    assert_eq!(ask_at(server.http, path, &token, "").status, 200);
+    for open in ["GET /v1.0/healthz", "GET //v1.0/healthz/outbound/"] {
+        assert_eq!(server.ask(open).status, 204, "{open}");
+    }
+    for closed in [
+        "POST /v1.0/healthz",
+        "GET /v1.0/unknown",
+        "GET /v1.0/metadata",
+    ] {
+        assert_eq!(server.ask(closed).status, 401, "{closed}");
+    }
+    for (sent, detail) in [
+        (vec![], "missing api token in request metadata"),
+        (
+            vec![("dapr-api-token", "wrong")],
+            "authentication error: api token mismatch",
+        ),
+    ] {
+        let reply = get(&server, "file", "redis", &sent);
+        assert_eq!((reply.status, reply.text.as_str()), (16, "Unauthorized"));
+        assert_eq!(reply.details[0].metadata["http.code"], "401");
+        assert_eq!(reply.details[0].metadata["http.error_message"], detail);
+    }
+    assert_eq!(get(&server, "file", "redis", &token).status, 0);
+    // The public port has health and metadata without a token, and nothing else.
+    let public = server.public.unwrap();
+    assert_eq!(ask_at(public, "GET /v1.0/metadata", &[], "").status, 200);
+    assert_eq!(ask_at(public, "GET /v1.0/healthz", &[], "").status, 204);
+    let secret = ask_at(public, path, &token, "");
+    assert_eq!(
+        (secret.status, secret.body.as_str()),
+        (404, "404 page not found\n")
+    );
+    assert!(!server.log().contains("t0ken"));
+}
+
+#[test]
+fn metadata_names_what_is_loaded_and_what_was_added() {
+    let (_work, server) = two_stores(&["--app-id", "myapp"], &[]);
+    let added = ask_at(server.http, "PUT /v1.0/metadata/team%20name", &[], "a<b");
+    assert_eq!((added.status, added.body.as_str()), (204, ""));
+    let set = Text {
+        key: "k".to_owned(),
+        value: "v".to_owned(),
+    };
+    assert_eq!(
+        server
+            .call::<Empty>(&format!("{DAPR}/SetMetadata"), &set, &[])
+            .status,
+        0
+    );
+    let metadata: Value = serde_json::from_str(&server.ask("GET /v1.0/metadata").body).unwrap();
+    assert_eq!(metadata["id"], "myapp");
+    assert_eq!(metadata["runtimeVersion"], "1.18.3");
+    assert_eq!(metadata["extended"]["team name"], "a<b");
+    assert_eq!(metadata["extended"]["k"], "v");
+    assert_eq!(metadata["components"][0]["name"], "file");
+    assert_eq!(metadata["components"][1]["type"], "secretstores.local.env");
+    // What callers add stays bounded.
+    let large = "x".repeat(600 << 10);
+    assert_eq!(
+        ask_at(server.http, "PUT /v1.0/metadata/a", &[], &large).status,
+        204
+    );
+    assert_eq!(
+        ask_at(server.http, "PUT /v1.0/metadata/b", &[], &large).status,
+        400
+    );
+}
+
+#[test]
+fn other_apis_are_refused_and_named_once() {
+    let (_work, server) = two_stores(&[], &[]);
+    for _ in 0..2 {
+        assert_eq!(server.ask("GET /v1.0/state/s/k").status, 404);
+        let reply: Reply<Empty> = server.call(&format!("{DAPR}/GetState"), &Empty {}, &[]);
+        assert_eq!(reply.status, 12);
+    }
+    server.wait_for_log("GetState");
+    for api in ["v1.0/state", "GetState"] {
+        assert_eq!(
+            server.log().matches(&format!("\"api\":\"{api}\"")).count(),
+            1,
+            "{api}"
+        );
+    }
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_others_are_served() {
+    let (_work, server) = two_stores(&[], &[]);
+    let path = "GET /v1.0/secrets/file/redis";
+    let long = "x".repeat(9 << 10);
+    assert_eq!(ask_at(server.http, path, &[("x", &long)], "").status, 431);
+    let body = ask_at(server.http, path, &[], &"x".repeat((4 << 20) + 1));
+    assert_eq!(body.status, 400);
+    assert!(body.body.contains("stream too large"), "{body:?}");
+    let reply = get(&server, "file", &"x".repeat(4 << 20), &[]);
+    assert_eq!(reply.status, 8, "{}", reply.text);
+    assert_eq!(server.ask(path).status, 200);
+}
+
+/// Secrets whose names need escapes are each reached over both protocols.
+#[test]
+fn odd_names_are_reachable() {
+    let odd = [
+        "\"",
+        "'",
+        "%",
+        "%20",
+        "é",
+        "\u{1f511}",
+        "a b",
+        "a/b",
+        "a+b",
+        "?",
+        "#",
+        "..",
+        "\\",
+        "&",
+        "<>",
+    ];
+    let names: Vec<String> = (0..150)
+        .map(|n| format!("{}{n}{}", odd[n % odd.len()], odd[n / odd.len()]))
+        .collect();
+    let secrets: BTreeMap<_, _> = names.iter().map(|name| (name, "v")).collect();
+    let secrets = serde_json::to_vec(&secrets).unwrap();
+    let work = folder(&[
+        ("r/stores.yaml", STORES.as_bytes()),
+        ("secrets.json", &secrets),
+    ]);
+    let server = Server::start(work.path(), &["--resources", "r"], &[]);
+    for name in &names {
+        let escaped: Vec<_> = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let escaped = escaped.concat();
+        let answer = server.ask(&format!("GET /v1.0/secrets/file/{escaped}"));
+        assert_eq!(answer.status, 200, "{name}: {answer:?}");
+        let answer: BTreeMap<String, String> = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(answer[name], "v");
+        let reply = get(&server, "file", name, &[]);
+        assert_eq!(reply.message.unwrap().data[name], "v");
+    }
+}
+
+#[test]
+fn values_that_are_not_text_are_refused_in_strict_mode() {
+    let store = STORES.replace(
+        "{name: secretsFile, value: secrets.json}",
+        "{name: secretsFile, value: folder}",
+    );
+    let work = folder(&[
+        ("r/stores.yaml", store.as_bytes()),
+        ("folder/key", b"a\xff"),
+    ]);
+    let start = |mode| Server::start(work.path(), &["--resources", "r", "--mode", mode], &[]);
+    let strict = start("strict").ask("GET /v1.0/secrets/file/key");
+    assert_eq!(
+        (strict.status, strict.headers["keyref-class"].as_str()),
+        (500, "value-not-text")
+    );
+    let dapr = start("dapr");
+    assert_eq!(
+        dapr.ask("GET /v1.0/secrets/file/key").body,
+        "{\"key\":\"a\\ufffd\"}\n"
+    );
+    assert_eq!(get(&dapr, "file", "key", &[]).status, 13);
+}

@@ -1,0 +1,207 @@
+//! How `keyref serve` begins, reloads and ends.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use keyref_tests::dapr::{DAPR, Empty, STORES, two_stores};
+use keyref_tests::folder;
+use keyref_tests::server::{Reply, Server, ask_at, refused};
+use serde_json::Value;
+
+/// A way to end a server.
+type End<'e> = &'e dyn Fn(&Server);
+
+#[test]
+fn callers_and_signals_end_the_server() {
+    let shut_down = |server: &Server| {
+        assert_eq!(server.ask("POST /v1.0/shutdown").status, 204);
+    };
+    let over_grpc = |server: &Server| {
+        let reply: Reply<Empty> = server.call(&format!("{DAPR}/Shutdown"), &Empty {}, &[]);
+        assert_eq!(reply.status, 0);
+    };
+    let forced = |server: &Server| {
+        let force = [("dapr-force-shutdown", "TRUE")];
+        assert_eq!(
+            ask_at(server.http, "POST /v1.0/shutdown", &force, "").status,
+            204
+        );
+    };
+    let terminated = |server: &Server| server.signal("TERM");
+    let interrupted = |server: &Server| server.signal("INT");
+    let ends: [(End<'_>, i32); 5] = [
+        (&shut_down, 0),
+        (&over_grpc, 0),
+        (&forced, 1),
+        (&terminated, 0),
+        (&interrupted, 0),
+    ];
+    for (number, (end, status)) in ends.into_iter().enumerate() {
+        let (_work, mut server) = two_stores(&[], &[]);
+        end(&server);
+        assert_eq!(
+            server.wait().code(),
+            Some(status),
+            "{number}: {}",
+            server.log()
+        );
+    }
+}
+
+#[test]
+fn a_request_under_way_may_finish_and_a_second_signal_ends_at_once() {
+    let (_work, mut server) = two_stores(&["--dapr-graceful-shutdown-seconds", "60"], &[]);
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    let head = "PUT /v1.0/metadata/k HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    // It is under way once another one, begun later, is answered.
+    assert_eq!(server.ask("GET /v1.0/healthz").status, 204);
+    server.signal("TERM");
+    server.wait_for_log("shutting down");
+    stream.write_all(b"ab").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert_eq!(server.wait().code(), Some(0));
+
+    let (_work, mut server) = two_stores(&["--dapr-graceful-shutdown-seconds", "60"], &[]);
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(server.ask("GET /v1.0/healthz").status, 204);
+    server.signal("TERM");
+    server.wait_for_log("shutting down");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
+fn hanging_up_reloads_and_what_is_broken_keeps_what_was_there() {
+    let (work, server) = two_stores(&[], &[]);
+    let read = || server.ask("GET /v1.0/secrets/file/redis").body;
+    assert_eq!(read(), "{\"redis\":\"s3cr3t-one\"}\n");
+    let file = work.path().join("secrets.json");
+    fs::write(&file, r#"{"redis": "s3cr3t-new"}"#).unwrap();
+    server.signal("HUP");
+    server.wait_for_log("\"msg\":\"reloaded\"");
+    assert_eq!(read(), "{\"redis\":\"s3cr3t-new\"}\n");
+    fs::write(&file, "{broken s3cr3t-broken").unwrap();
+    server.signal("HUP");
+    server.wait_for_log("not reloaded");
+    assert_eq!(read(), "{\"redis\":\"s3cr3t-new\"}\n");
+    assert!(!server.log().contains("s3cr3t"), "{}", server.log());
+}
+
+#[test]
+fn health_waits_for_the_app() {
+    let app = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = app.local_addr().unwrap().port().to_string();
+    drop(app);
+    let (_work, server) = two_stores(&["--app-port", &port], &[]);
+    let health = server.ask("GET /v1.0/healthz");
+    assert_eq!(health.status, 500);
+    assert_eq!(
+        health.body,
+        r#"{"errorCode":"ERR_HEALTH_NOT_READY","message":"dapr is not ready: [app]"}"#
+    );
+    assert_eq!(server.ask("GET /v1.0/healthz/outbound").status, 204);
+    let _app = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    server.wait_for_log("application discovered");
+    assert_eq!(server.ask("GET /v1.0/healthz").status, 204);
+}
+
+#[test]
+fn what_is_misconfigured_ends_the_start_unless_it_is_optional() {
+    let broken = STORES.replace("secrets.json", "nope.json");
+    let optional = broken.replace("spec:\n  type", "spec:\n  ignoreErrors: true\n  type");
+    let work = folder(&[
+        ("r/stores.yaml", broken.as_bytes()),
+        ("o/stores.yaml", optional.as_bytes()),
+    ]);
+    for mode in ["strict", "dapr"] {
+        let (status, log) = refused(work.path(), &["--resources", "r", "--mode", mode], &[]);
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(
+            log.contains("Fatal error from runtime: ") && log.contains("\"level\":\"fatal\""),
+            "{log}"
+        );
+        assert!(log.contains("r/stores.yaml:8:"), "{log}");
+        let server = Server::start(work.path(), &["--resources", "o", "--mode", mode], &[]);
+        assert_eq!(server.ask("GET /v1.0/secrets/file/x").status, 401);
+        assert_eq!(server.ask("GET /v1.0/secrets/env/bulk").status, 200);
+    }
+}
+
+#[test]
+fn what_would_fail_open_is_refused() {
+    let pipeline = "kind: Configuration\nspec:\n  httpPipeline: {handlers: [{name: a, type: b}]}\n";
+    let work = folder(&[("pipeline.yaml", pipeline.as_bytes())]);
+    let public = ["--dapr-listen-addresses", "127.0.0.1,0.0.0.0"];
+    for (arguments, status, part) in [
+        (&["--config", "pipeline.yaml"][..], 1, "pipeline.yaml:3:1"),
+        (&public, 2, "--allow-public-without-token"),
+        (
+            &["--app-id", "a.b"],
+            1,
+            "parameter app-id cannot contain dots",
+        ),
+        (&["--no-such-flag"], 2, "--no-such-flag"),
+        (
+            &[
+                "--dapr-listen-addresses",
+                "192.0.2.1",
+                "--allow-public-without-token",
+            ],
+            1,
+            "could not listen on any endpoint",
+        ),
+    ] {
+        let (ended, log) = refused(work.path(), arguments, &[]);
+        assert_eq!(ended.code(), Some(status), "{arguments:?}: {log}");
+        assert!(log.contains(part), "{arguments:?}: {log}");
+    }
+    // One of several addresses is enough.
+    for allowed in [
+        Server::start(work.path(), &public, &[("DAPR_API_TOKEN", "t")]),
+        Server::start(
+            work.path(),
+            &[&public[..], &["--allow-public-without-token"]].concat(),
+            &[],
+        ),
+        Server::start(
+            work.path(),
+            &[
+                "--dapr-listen-addresses",
+                "192.0.2.1,[::1],127.0.0.1",
+                "--allow-public-without-token",
+            ],
+            &[],
+        ),
+    ] {
+        assert_eq!(allowed.ask("GET /v1.0/healthz").status, 204);
+    }
+}
+
+#[test]
+fn lines_of_the_log_have_the_fields_that_pipelines_read() {
+    let (_work, server) = two_stores(&["--app-id", "myapp", "--enable-api-logging"], &[]);
+    server.ask("GET /v1.0/secrets/file/redis");
+    server.wait_for_log("HTTP API Called");
+    for line in server.log().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        for field in [
+            "time", "level", "msg", "app_id", "instance", "scope", "type", "ver",
+        ] {
+            assert!(line[field].is_string(), "{field}: {line}");
+        }
+        assert_eq!(line["app_id"], "myapp");
+    }
+    let log = server.log();
+    let called = log
+        .lines()
+        .find(|line| line.contains("HTTP API Called"))
+        .unwrap();
+    let called: Value = serde_json::from_str(called).unwrap();
+    assert_eq!(called["method"], "GET /v1.0/secrets/file/redis");
+    assert_eq!(called["code"], "200");
+}

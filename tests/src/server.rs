@@ -1,0 +1,382 @@
+//! `keyref serve` as a child, and clients that see each byte.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::keyref;
+use crate::library::block_on;
+
+/// How long anything may take before a test has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server on free ports, ended when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    log: Arc<Log>,
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    /// Where gRPC is served.
+    pub grpc: SocketAddr,
+    /// Where health and metadata alone are served.
+    pub public: Option<SocketAddr>,
+}
+
+/// What a server has logged so far.
+#[derive(Debug, Default)]
+struct Log {
+    text: Mutex<(String, bool)>,
+    changed: Condvar,
+}
+
+impl Log {
+    fn collect(self: &Arc<Self>, child: &mut Child) {
+        let stderr = child.stderr.take().expect("it is piped");
+        let log = Arc::clone(self);
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(stderr);
+            loop {
+                let mut line = Vec::new();
+                let read = lines.read_until(b'\n', &mut line).unwrap_or_default();
+                let mut text = log.text.lock().unwrap_or_else(PoisonError::into_inner);
+                text.0.push_str(&String::from_utf8_lossy(&line));
+                text.1 = read == 0;
+                log.changed.notify_all();
+                if read == 0 {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Waits until this is logged, or the log has ended; the log so far.
+    fn wait_for(&self, part: &str) -> String {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = |(text, has_ended): &mut (String, bool)| !text.contains(part) && !*has_ended;
+        let waited = self.changed.wait_timeout_while(text, PATIENCE, waiting);
+        let (text, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        text.0.clone()
+    }
+}
+
+/// The command in a folder, with no variable but `PATH` and these.
+pub fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(keyref());
+    command
+        .arg("serve")
+        .args([
+            "--dapr-http-port",
+            "0",
+            "--dapr-grpc-port",
+            "0",
+            "--log-as-json",
+        ])
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs a server that does not come up, to its end; its status and log.
+pub fn refused(
+    folder: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (ExitStatus, String) {
+    let mut child = command(folder, arguments, variables)
+        .spawn()
+        .expect("it can be run");
+    let log = Arc::new(Log::default());
+    log.collect(&mut child);
+    let text = log.wait_for("dapr initialized");
+    if text.contains("dapr initialized") {
+        drop(child.kill());
+    }
+    let status = child.wait().expect("it ends");
+    (status, text)
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = command(folder, arguments, variables)
+            .spawn()
+            .expect("it can be run");
+        let log = Arc::new(Log::default());
+        log.collect(&mut child);
+        let text = log.wait_for("dapr initialized");
+        assert!(text.contains("dapr initialized"), "not ready: {text}");
+        let address = |protocol: &str| {
+            let begin = format!("\"{protocol} server listening on TCP address: ");
+            let (_, rest) = text.split_once(&begin)?;
+            rest.split_once('"')?.0.parse().ok()
+        };
+        Self {
+            http: address("HTTP").expect("it logs where HTTP is served"),
+            grpc: address("gRPC").expect("it logs where gRPC is served"),
+            public: address("public HTTP"),
+            child,
+            log,
+        }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.wait_for("")
+    }
+
+    /// Waits until this is logged.
+    pub fn wait_for_log(&self, part: &str) {
+        let text = self.log.wait_for(part);
+        assert!(text.contains(part), "`{part}` is not in the log: {text}");
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.expect("kill can be run").success());
+    }
+
+    /// Waits for its end; its status.
+    pub fn wait(&mut self) -> ExitStatus {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "it does not end: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks over HTTP, in a connection of its own.
+    pub fn ask(&self, ask: &str) -> Answer {
+        ask_at(self.http, ask, &[], "")
+    }
+
+    /// Calls a method over gRPC, such as `dapr.proto.runtime.v1.Dapr/GetSecret`.
+    pub fn call<R: Message + Default>(
+        &self,
+        method: &str,
+        message: &impl Message,
+        metadata: &[(&str, &str)],
+    ) -> Reply<R> {
+        block_on(call(self.grpc, method, message.encode_to_vec(), metadata))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: String,
+}
+
+/// Asks over HTTP, with these headers and this body.
+pub fn ask_at(address: SocketAddr, ask: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("it is a time");
+    let mut head = format!("{ask} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    if !body.is_empty() {
+        let _ = write!(head, "Content-Length: {}\r\n", body.len());
+    }
+    let sent = format!("{head}\r\n{body}");
+    // A server that refuses a long request may not read it to its end.
+    drop(stream.write_all(sent.as_bytes()));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{ask}: {answer:?}"));
+    let mut lines = head.split("\r\n");
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    Answer {
+        status: status.expect("it has a status"),
+        headers: headers.collect(),
+        body: body.to_owned(),
+    }
+}
+
+/// A reply over gRPC.
+#[derive(Debug)]
+pub struct Reply<R> {
+    /// The status, as its number.
+    pub status: u32,
+    /// What is said of it.
+    pub text: String,
+    /// Its details.
+    pub details: Vec<Detail>,
+    /// The message, where there is one.
+    pub message: Option<R>,
+}
+
+/// `google.rpc.ErrorInfo`
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Detail {
+    /// Dapr's code.
+    #[prost(string, tag = "1")]
+    pub reason: String,
+    /// `dapr.io`
+    #[prost(string, tag = "2")]
+    pub domain: String,
+    /// What else is said.
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+async fn call<R: Message + Default>(
+    address: SocketAddr,
+    method: &str,
+    message: Vec<u8>,
+    metadata: &[(&str, &str)],
+) -> Reply<R> {
+    let stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("it listens");
+    let (client, connection) = h2::client::handshake(stream)
+        .await
+        .expect("it speaks HTTP/2");
+    let connection = tokio::spawn(connection);
+    let mut request = http::Request::post(format!("http://localhost/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in metadata {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(()).expect("it is a request");
+    let mut client = client.ready().await.expect("it takes requests");
+    let (answer, mut body) = client
+        .send_request(request, false)
+        .expect("it takes this one");
+    let length = u32::try_from(message.len()).expect("it is not that long");
+    let frame = [&[0], &length.to_be_bytes()[..], &message].concat();
+    // A server that refuses a long message may not read it to its end.
+    drop(body.send_data(Bytes::from(frame), true));
+    let (head, mut body) = answer.await.expect("it answers").into_parts();
+    let mut data = Vec::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.expect("it sends its answer to the end");
+        drop(body.flow_control().release_capacity(chunk.len()));
+        data.extend_from_slice(&chunk);
+    }
+    let trailers = body.trailers().await.expect("it sends trailers");
+    connection.abort();
+    let last = trailers.unwrap_or(head.headers);
+    let text = |name| last.get(name).and_then(|value| value.to_str().ok());
+    let details = text("grpc-status-details-bin").map(|details| {
+        let details = base64(details);
+        let status = Status::decode(details.as_slice()).expect("they are a status");
+        let details = status.details.into_iter();
+        let details = details.map(|any| Detail::decode(any.value.as_slice()));
+        details
+            .map(|detail| detail.expect("it is an error's"))
+            .collect()
+    });
+    Reply {
+        status: text("grpc-status")
+            .and_then(|status| status.parse().ok())
+            .expect("it has one"),
+        text: percent_decoded(text("grpc-message").unwrap_or_default()),
+        details: details.unwrap_or_default(),
+        message: data
+            .get(5..)
+            .map(|data| R::decode(data).expect("it is a message")),
+    }
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bits = (0_u32, 0);
+    let mut bytes = Vec::new();
+    for digit in text.bytes().filter(|byte| *byte != b'=') {
+        let value = ALPHABET
+            .iter()
+            .position(|known| *known == digit)
+            .expect("it is base64");
+        bits = (
+            bits.0 << 6 | u32::try_from(value).expect("it is small"),
+            bits.1 + 6,
+        );
+        if bits.1 >= 8 {
+            bits.1 -= 8;
+            bytes.push(u8::try_from(bits.0 >> bits.1 & 0xff).expect("it is a byte"));
+        }
+    }
+    bytes
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = || {
+            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        };
+        if let (b'%', Some(byte)) = (first, escaped()) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
