@@ -12,6 +12,8 @@ pub const NAMESPACE: &str = "NAMESPACE";
 pub const POD_NAME: &str = "POD_NAME";
 /// What callers of the server must send as `dapr-api-token`, as Dapr has it.
 pub const API_TOKEN: &str = "DAPR_API_TOKEN";
+/// What the app asks for as `dapr-api-token` where it is told something, as Dapr has it.
+pub const APP_API_TOKEN: &str = "APP_API_TOKEN";
 /// Keeps messages without color on a terminal, whatever it holds (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 /// In Kubernetes, the variables that components may reference, by Dapr's injector.
@@ -60,6 +62,18 @@ impl Environment {
             )]
             Variables::Process => Some(std::env::var(name).ok()?.into()),
             Variables::Given(given) => given.get(name).cloned(),
+        }
+    }
+
+    /// Whether a variable is set, be it to bytes that are not UTF-8.
+    pub fn is_set(&self, name: &str) -> bool {
+        match &self.0 {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the environment"
+            )]
+            Variables::Process => std::env::var_os(name).is_some(),
+            Variables::Given(given) => given.contains_key(name),
         }
     }
 

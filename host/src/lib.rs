@@ -60,6 +60,8 @@ mod batch;
 mod builder;
 pub mod component;
 mod config;
+#[cfg(feature = "serve")]
+pub mod configuration;
 mod context;
 mod deadline;
 mod document;

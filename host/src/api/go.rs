@@ -40,15 +40,24 @@ pub(crate) fn escaped_path(path: &str) -> Option<Cow<'_, str>> {
     if path.bytes().all(is_valid) {
         return Some(Cow::Borrowed(path));
     }
+    Some(Cow::Owned(escape_bytes(&plain)))
+}
+
+/// A path with what cannot stand in one escaped.
+pub(crate) fn escape_path(path: &str) -> String {
+    escape_bytes(path.as_bytes())
+}
+
+fn escape_bytes(plain: &[u8]) -> String {
     let mut escaped = String::with_capacity(plain.len() * 3);
-    for byte in plain {
+    for &byte in plain {
         if is_unreserved(byte) || b"$&+,/:;=@".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
             let _ = write!(escaped, "%{byte:02X}");
         }
     }
-    Some(Cow::Owned(escaped))
+    escaped
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -110,12 +119,10 @@ pub(crate) fn quoted(text: &str) -> String {
             character if u32::from(character) < 0x80 && character.is_ascii_control() => {
                 let _ = write!(quoted, "\\x{:02x}", u32::from(character));
             }
-            // Rust escapes in `Debug` what is not printable, which is nearly Go's rule.
-            character if character.escape_debug().len() == 1 => quoted.push(character),
+            character if is_printable(character) => quoted.push(character),
             character if u32::from(character) > 0xffff => {
                 let _ = write!(quoted, "\\U{:08x}", u32::from(character));
             }
-            '\'' => quoted.push('\''),
             character => {
                 let _ = write!(quoted, "\\u{:04x}", u32::from(character));
             }
@@ -123,6 +130,12 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// Whether a character is printed as it is: Rust's rule for `Debug`, which is nearly Go's, but for
+/// the first of a text, where Rust escapes what joins another.
+fn is_printable(character: char) -> bool {
+    character == '\'' || String::from_iter(['a', character]).escape_debug().count() == 2
 }
 
 #[cfg(test)]

@@ -92,9 +92,10 @@ impl<S> Timed<S> {
         }
     }
 
-    /// Takes note that something was written.
-    fn note_write(&mut self) {
-        if matches!(self.state, State::Head(_) | State::Beyond) {
+    /// Takes note that something was written. What goes before the answer, such as 100, is not it.
+    fn note_write(&mut self, bytes: &[u8]) {
+        let is_interim = bytes.starts_with(b"HTTP/1.1 1");
+        if !is_interim && matches!(self.state, State::Head(_) | State::Beyond) {
             self.state = State::Idle;
         }
     }
@@ -126,7 +127,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.note_write();
+        self.note_write(bytes);
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -135,7 +136,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.note_write();
+        self.note_write(slices.first().map_or(&[], |slice| slice));
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -198,6 +199,10 @@ mod tests {
         let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
         let (mut client, mut server) = connection();
         client.write_all(head.as_bytes()).await.unwrap();
+        assert!(!is_cut(&mut server).await);
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        server.write_all(interim).await.unwrap();
+        client.write_all(b"body").await.unwrap();
         assert!(!is_cut(&mut server).await);
         server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         assert!(!is_cut(&mut server).await);

@@ -12,11 +12,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use crate::api::access::{Api, TOKEN_HEADER};
+use crate::api::access::TOKEN_HEADER;
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::json::Json;
+use crate::api::route::{Ask, DAPR_APIS, DAPR_VERSIONS, INVOKE, Route, route};
 use crate::api::service::Service;
-use crate::api::{go, metadata};
+use crate::api::settings::CallLog;
+use crate::api::{configuration, go, items, metadata};
 use crate::secret::Secret;
 
 /// An answer, whole.
@@ -38,137 +40,8 @@ pub(crate) struct Http {
     pub(crate) surface: Surface,
     /// How many bytes a body may have.
     pub(crate) most_body: usize,
-    /// Whether each call is logged.
-    pub(crate) log_calls: bool,
-}
-
-/// What a path and method ask for, parameters unescaped.
-#[derive(Debug, Eq, PartialEq)]
-enum Route {
-    Secret { store: String, name: String },
-    Secrets { store: String },
-    Health,
-    OutboundHealth,
-    Metadata,
-    SetMetadata { name: String },
-    Shutdown,
-}
-
-const SECRET: Api = secrets("v1.0/secrets/{secretStoreName}/{key}");
-const SECRETS: Api = secrets("v1.0/secrets/{secretStoreName}/bulk");
-const METADATA: Api = metadata("v1.0/metadata");
-const SET_METADATA: Api = metadata("v1.0/metadata/{key}");
-const SHUTDOWN: Api = Api {
-    name: "shutdown",
-    version: "v1",
-    route: "v1.0/shutdown",
-};
-/// The API that takes what no route does.
-const INVOKE: Api = Api {
-    name: "invoke",
-    version: "v1",
-    route: "v1.0/invoke/*",
-};
-
-/// Dapr's APIs over HTTP that are not here.
-const DAPR_APIS: &[&str] = &[
-    "actors",
-    "bindings",
-    "configuration",
-    "conversation",
-    "crypto",
-    "invoke",
-    "jobs",
-    "lock",
-    "publish",
-    "state",
-    "subscribe",
-    "subtlecrypto",
-    "unlock",
-    "workflows",
-];
-
-const fn secrets(route: &'static str) -> Api {
-    Api {
-        name: "secrets",
-        version: "v1",
-        route,
-    }
-}
-
-const fn metadata(route: &'static str) -> Api {
-    Api {
-        name: "metadata",
-        version: "v1",
-        route,
-    }
-}
-
-impl Route {
-    /// The API that rules name; `None` for health, which is always there.
-    fn api(&self) -> Option<Api> {
-        match self {
-            Self::Secret { .. } => Some(SECRET),
-            Self::Secrets { .. } => Some(SECRETS),
-            Self::Health | Self::OutboundHealth => None,
-            Self::Metadata => Some(METADATA),
-            Self::SetMetadata { .. } => Some(SET_METADATA),
-            Self::Shutdown => Some(SHUTDOWN),
-        }
-    }
-
-    fn method(&self) -> Method {
-        match self {
-            Self::SetMetadata { .. } => Method::PUT,
-            Self::Shutdown => Method::POST,
-            _ => Method::GET,
-        }
-    }
-
-    /// Whether Dapr's public port has it.
-    fn is_public(&self) -> bool {
-        matches!(self, Self::Health | Self::OutboundHealth | Self::Metadata)
-    }
-}
-
-/// What a cleaned, still escaped path names; each parameter is unescaped once.
-fn route(path: &str) -> Option<Route> {
-    let parameter = |text: &str| {
-        let plain = go::query_unescape(text)?;
-        Some(String::from_utf8_lossy(&plain).into_owned())
-    };
-    let mut parts = path.strip_prefix('/')?.split('/');
-    let parts = [
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-    ];
-    let route = match parts {
-        [
-            Some("v1.0"),
-            Some("secrets"),
-            Some(store),
-            Some("bulk"),
-            None,
-        ] => Route::Secrets {
-            store: parameter(store)?,
-        },
-        [Some("v1.0"), Some("secrets"), Some(store), Some(name), None] => Route::Secret {
-            store: parameter(store)?,
-            name: parameter(name)?,
-        },
-        [Some("v1.0"), Some("healthz"), None, None, None] => Route::Health,
-        [Some("v1.0"), Some("healthz"), Some("outbound"), None, None] => Route::OutboundHealth,
-        [Some("v1.0"), Some("metadata"), None, None, None] => Route::Metadata,
-        [Some("v1.0"), Some("metadata"), Some(name), None, None] => Route::SetMetadata {
-            name: parameter(name)?,
-        },
-        [Some("v1.0"), Some("shutdown"), None, None, None] => Route::Shutdown,
-        _ => return None,
-    };
-    Some(route)
+    /// Which calls are logged.
+    pub(crate) log: CallLog,
 }
 
 impl Http {
@@ -178,11 +51,19 @@ impl Http {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if !self.log_calls {
+        let path = request.uri().path();
+        let known = || route(&go::clean(&go::escaped_path(path)?));
+        let route = self.log.is_on.then(known).flatten();
+        let is_left_out = self.log.omits_health && route.as_ref().is_some_and(Route::is_health);
+        if !self.log.is_on || is_left_out {
             return self.dispatch(request).await;
         }
         let begin = Instant::now();
-        let method = format!("{} {}", request.method(), request.uri().path());
+        let method = if self.log.hides_paths {
+            route.as_ref().map_or("", Route::name).to_owned()
+        } else {
+            format!("{} {path}", request.method())
+        };
         let agent = request.headers().get(USER_AGENT);
         let agent = agent
             .and_then(|agent| agent.to_str().ok())
@@ -283,8 +164,12 @@ impl Http {
                 );
                 Ok(data(json))
             }
+            Route::Configuration(_, ask) => self.configuration(ask, &request).await,
             Route::Metadata => {
-                self.read_object(request).await?;
+                // Without a token nobody's body is read.
+                if self.surface == Surface::Whole {
+                    self.read_object(request).await?;
+                }
                 let mut json = Json::default();
                 json.raw(&metadata::json(service));
                 Ok(data(json))
@@ -305,25 +190,82 @@ impl Http {
         }
     }
 
+    async fn configuration<B>(&self, ask: Ask, request: &Request<B>) -> Result<Answer, Fault> {
+        let query = request.uri().query();
+        let service = &self.service;
+        let wanted = || {
+            let pairs = go::query_pairs(query.unwrap_or_default());
+            configuration::request_of(pairs, metadata_of(query))
+        };
+        let mut json = Json::default();
+        match ask {
+            Ask::Get { store } => {
+                let found = service.items(&store, &wanted()).await?;
+                if found.is_empty() {
+                    return Ok(no_content());
+                }
+                items::write(&mut json, &found);
+            }
+            Ask::Subscribe { store } => {
+                let id = service.subscribe_app(&store, wanted()).await?;
+                json.object([("id", id.as_str())], Json::text);
+            }
+            Ask::Unsubscribe { store, id } => {
+                if !service.unsubscribe(&store, &id)? {
+                    let message = format!(
+                        "failed to unsubscribe to configuration request {id}: subscription with \
+                         id {id} does not exist"
+                    );
+                    json.object([("message", message.as_str())], Json::text);
+                    json.raw("\n");
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    return Ok(answer(status, "application/json", json.finish()));
+                }
+                json.raw("{\"ok\":true}");
+            }
+        }
+        Ok(data(json))
+    }
+
     /// Reads a body to its end.
     async fn read<B>(&self, request: Request<B>) -> Result<Bytes, Fault>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let body = Limited::new(request.into_body(), self.most_body);
-        match Box::pin(body).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) => {
-                let reason = if error.is::<LengthLimitError>() {
+        let reading = self.read_all(Limited::new(request.into_body(), self.most_body));
+        let read = tokio::time::timeout(self.service.timeout, Box::pin(reading)).await;
+        let read = read.unwrap_or_else(|_| Err("there was no end of it in time"));
+        read.map_err(|reason| {
+            let message = format!("failed to read request body: {reason}");
+            Fault::new(Code::BodyRead, message)
+        })
+    }
+
+    /// Waits where too much of bodies is held already.
+    async fn read_all<B>(&self, body: Limited<B>) -> Result<Bytes, &'static str>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut body = std::pin::pin!(body);
+        let (mut whole, mut held) = (Vec::new(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                if error.is::<LengthLimitError>() {
                     "stream too large"
                 } else {
                     "unexpected EOF"
-                };
-                let message = format!("failed to read request body: {reason}");
-                Err(Fault::new(Code::BodyRead, message))
+                }
+            })?;
+            if let Ok(part) = frame.into_data() {
+                let bytes = u32::try_from(part.len()).unwrap_or(u32::MAX);
+                // The semaphore is never closed.
+                held.push(self.service.bodies.acquire_many(bytes).await.ok());
+                whole.extend_from_slice(&part);
             }
         }
+        Ok(whole.into())
     }
 
     /// Reads a body that must be empty or a JSON object. Dapr merges it into the request and then
@@ -357,7 +299,8 @@ impl Http {
     fn unknown(&self, path: &str) -> Answer {
         let mut parts = path.split('/').skip(1);
         if let (Some(version), Some(api)) = (parts.next(), parts.next())
-            && version.starts_with("v1.0")
+            && self.surface == Surface::Whole
+            && DAPR_VERSIONS.contains(&version)
             && DAPR_APIS.contains(&api)
         {
             self.service.note_unserved(&format!("{version}/{api}"));
@@ -445,9 +388,13 @@ fn faulty(fault: &Fault) -> Answer {
         ("message", fault.message.as_str()),
     ];
     json.object(members, Json::text);
+    // Dapr writes this one with its other encoder.
+    if fault.code == Code::AppChannelNil {
+        json.raw("\n");
+    }
     let status = StatusCode::from_u16(fault.code.http_status());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    tracing::debug!(code = fault.code.name(), "{}", fault.message);
+    fault.log();
     let mut answer = answer(status, "application/json", json.finish());
     if let Some(class) = fault.class {
         let class = HeaderValue::from_static(class.code());
@@ -489,28 +436,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Zeroizing<Vec<u8
 
 #[cfg(test)]
 mod tests {
-    use super::{Route, metadata_of, route, token_at, trim_slashes};
-
-    #[test]
-    fn bulk_is_a_route_only_where_it_is_written_so() {
-        let secrets = Some(Route::Secrets {
-            store: "s".to_owned(),
-        });
-        assert_eq!(route("/v1.0/secrets/s/bulk"), secrets);
-        let secret = Some(Route::Secret {
-            store: "s".to_owned(),
-            name: "bulk".to_owned(),
-        });
-        assert_eq!(route("/v1.0/secrets/s/%62ulk"), secret);
-        for other in [
-            "/",
-            "/v1.0/secrets/s",
-            "/v1.0/secrets/s/a/b",
-            "/v1.0/Secrets/s/a",
-        ] {
-            assert_eq!(route(other), None, "{other}");
-        }
-    }
+    use super::{metadata_of, token_at, trim_slashes};
 
     #[test]
     fn the_first_metadata_of_a_name_counts_and_the_prefix_has_one_case() {

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -28,6 +29,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const PING_AFTER: Duration = Duration::from_secs(10);
 /// How long that may take to answer. Dapr gives 5 s.
 const PING_TIME: Duration = Duration::from_secs(5);
+/// How often an idle connection is asked whether somebody is there, as Go does it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How many requests one HTTP/2 connection may have under way.
 const MOST_STREAMS: u32 = 250;
 /// The least that the HTTP/1 parser can be limited to.
@@ -71,9 +74,11 @@ impl Listener {
     }
 
     /// Serves until the service ends, and then until its connections have ended. Connections wait
-    /// for a turn where there are too many.
-    pub(crate) async fn run(self, service: Arc<Service>, turns: Arc<Semaphore>) {
+    /// for a turn where there are this many.
+    pub(crate) async fn run(self, service: Arc<Service>, most_connections: usize) {
+        let turns = Arc::new(Semaphore::new(most_connections));
         let mut connections = JoinSet::new();
+        let mut is_failing = false;
         loop {
             let accepted = async {
                 // The semaphore is never closed.
@@ -83,6 +88,7 @@ impl Listener {
             tokio::select! {
                 (accepted, turn) = accepted => match accepted {
                     Ok((stream, _)) => {
+                        is_failing = false;
                         let connection = Connection {
                             service: Arc::clone(&service),
                             most_head: self.most_head,
@@ -95,7 +101,9 @@ impl Listener {
                     }
                     // Files run out, for instance: others may end meanwhile.
                     Err(error) => {
-                        tracing::warn!("failed to accept a connection: {}", error.kind());
+                        if !std::mem::replace(&mut is_failing, true) {
+                            tracing::error!("connections are not accepted: {error}");
+                        }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
@@ -119,6 +127,11 @@ impl Connection {
     async fn serve(self, stream: TcpStream, protocol: Protocol) {
         // Answers are small, and written whole.
         drop(stream.set_nodelay(true));
+        // A client that has vanished gives its turn back.
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE);
+        drop(SockRef::from(&stream).set_tcp_keepalive(&keepalive));
         match protocol {
             Protocol::Http(http) => {
                 let http = Arc::new(http);

@@ -1,5 +1,5 @@
-//! Dapr's APIs, for unmodified Dapr SDKs: secrets, health, metadata and shutdown over HTTP and gRPC,
-//! as Dapr 1.18 answers them.
+//! Dapr's APIs, for unmodified Dapr SDKs: secrets, configuration, health, metadata and shutdown over
+//! HTTP and gRPC, as Dapr 1.18 answers them.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,15 +26,19 @@
 //! ```
 
 mod access;
+mod app;
+mod configuration;
 mod end;
 mod fault;
 mod go;
 mod grpc;
 mod head_time;
 mod http;
+mod items;
 mod json;
 mod listener;
 mod metadata;
+mod route;
 mod server;
 mod service;
 mod settings;
@@ -42,4 +46,4 @@ mod settings;
 pub use self::access::{Access, ApiRule};
 pub use self::server::{Ending, Handle, Options, ServeError, Server};
 pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
-pub use self::settings::Settings;
+pub use self::settings::{CallLog, Settings};

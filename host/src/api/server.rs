@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::api::access::Access;
@@ -15,6 +14,8 @@ use crate::api::grpc::Grpc;
 use crate::api::http::{Http, Surface};
 use crate::api::listener::{Listener, Protocol};
 use crate::api::service::{Identity, Loaded, Service};
+use crate::api::settings::CallLog;
+use crate::secret::SecretValue;
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Options {
     pub identity: Identity,
     /// Who may call what.
     pub access: Access,
+    /// What the app asks for as `dapr-api-token` where it is told something.
+    pub app_token: Option<SecretValue>,
     /// Where HTTP is served. At least one must bind.
     pub http: Vec<SocketAddr>,
     /// Where gRPC is served. At least one must bind.
@@ -34,14 +37,14 @@ pub struct Options {
     pub most_body: usize,
     /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB.
     pub most_head: usize,
-    /// How many connections are served at a time, of all listeners together; others wait.
+    /// How many connections each listener serves at a time; others wait.
     pub connections: usize,
     /// How long a request may take: a minute.
     pub request_time: Duration,
     /// How long requests under way may take once the server ends: 5 s.
     pub graceful_time: Duration,
-    /// Whether each call is logged.
-    pub log_calls: bool,
+    /// Which calls are logged; none.
+    pub log: CallLog,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
         Self {
             identity,
             access: Access::default(),
+            app_token: None,
             http: vec![free],
             grpc: vec![free],
             public: None,
@@ -59,7 +63,7 @@ impl Options {
             connections: 20_000,
             request_time: Duration::from_mins(1),
             graceful_time: Duration::from_secs(5),
-            log_calls: false,
+            log: CallLog::default(),
         }
     }
 }
@@ -114,6 +118,7 @@ impl Server {
         let Options {
             identity,
             access,
+            app_token,
             http,
             grpc,
             public,
@@ -122,16 +127,16 @@ impl Server {
             connections,
             request_time,
             graceful_time,
-            log_calls,
+            log,
         } = options;
-        let service = Arc::new(Service::new(identity, access, request_time));
+        let service = Arc::new(Service::new(identity, access, app_token, request_time));
         let whole = Http {
             service: Arc::clone(&service),
             surface: Surface::Whole,
             most_body,
-            log_calls,
+            log,
         };
-        let of_grpc = Protocol::Grpc(Grpc::new(Arc::clone(&service), most_body, log_calls));
+        let of_grpc = Protocol::Grpc(Grpc::new(Arc::clone(&service), most_body, log.is_on));
         let of_public = Protocol::Http(Http {
             surface: Surface::Public,
             ..whole.clone()
@@ -181,10 +186,9 @@ impl Server {
     /// Serves until a caller or the handle ends it. What is under way then may finish within the
     /// graceful time.
     pub async fn run(self) -> Ending {
-        let turns = Arc::new(Semaphore::new(self.connections));
         let mut running = JoinSet::new();
         for listener in self.listeners {
-            running.spawn(listener.run(Arc::clone(&self.service), Arc::clone(&turns)));
+            running.spawn(listener.run(Arc::clone(&self.service), self.connections));
         }
         let end = &self.service.end;
         tokio::select! {

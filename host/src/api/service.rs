@@ -1,14 +1,20 @@
 //! What is served, whatever the protocol: requests in Dapr's order of checks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::api::access::Access;
+use crate::api::app::App;
+use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
 use crate::api::go;
+use crate::configuration::ConfigurationStore;
 use crate::context::Context;
 use crate::error::{Class, SecretError};
 use crate::mode::Mode;
@@ -20,13 +26,25 @@ use crate::stores::{BulkRequest, SecretRequest};
 pub const DAPR_VERSION: &str = "1.18.3";
 
 /// What is loaded: exchanged as a whole, so that a request sees the old or the new.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Loaded {
     /// Answers for secrets; its stores are those that requests can name.
     pub resolver: Resolver,
     /// Every component that is loaded, for the metadata.
     pub components: Vec<LoadedComponent>,
+    /// Configuration stores by name.
+    pub configurations: BTreeMap<String, Arc<dyn ConfigurationStore>>,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("resolver", &self.resolver)
+            .field("components", &self.components)
+            .field("configurations", &self.configurations.keys())
+            .finish()
+    }
 }
 
 impl Loaded {
@@ -35,7 +53,19 @@ impl Loaded {
         Self {
             resolver,
             components,
+            configurations: BTreeMap::new(),
         }
+    }
+
+    /// Adds a configuration store under a name.
+    #[must_use]
+    pub fn with_configuration(
+        mut self,
+        name: impl Into<String>,
+        store: Arc<dyn ConfigurationStore>,
+    ) -> Self {
+        self.configurations.insert(name.into(), store);
+        self
     }
 }
 
@@ -110,8 +140,13 @@ pub(crate) struct Service {
     pub(crate) identity: Identity,
     pub(crate) access: Access,
     pub(crate) end: End,
+    /// The app, if it has a port.
+    pub(crate) app: Option<Arc<App>>,
+    pub(crate) subscriptions: Subscriptions,
     /// How long a request may take.
-    timeout: Duration,
+    pub(crate) timeout: Duration,
+    /// How many bytes of bodies may be held at a time, of all requests together.
+    pub(crate) bodies: Arc<Semaphore>,
     loaded: RwLock<Option<Arc<Loaded>>>,
     app_ready: AtomicBool,
     /// What callers have added to the metadata.
@@ -119,6 +154,9 @@ pub(crate) struct Service {
     /// Dapr's other APIs that somebody has called.
     unserved: Mutex<BTreeSet<String>>,
 }
+
+/// How many bytes of bodies are held at a time; more of them wait.
+const MOST_BODIES: usize = 64 << 20;
 
 /// How much callers may add to the metadata, in bytes: it stays for as long as the process does.
 const MOST_EXTENDED: usize = 1 << 20;
@@ -133,13 +171,22 @@ const MOST_UNSERVED: usize = 128;
 pub(crate) type Bulk = BTreeMap<String, Secret>;
 
 impl Service {
-    pub(crate) fn new(identity: Identity, access: Access, timeout: Duration) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        access: Access,
+        app_token: Option<SecretValue>,
+        timeout: Duration,
+    ) -> Self {
         let app_ready = AtomicBool::new(identity.app_port.is_none());
+        let app = App::of(&identity, app_token, timeout).map(Arc::new);
         Self {
             identity,
             access,
             end: End::default(),
+            app,
+            subscriptions: Subscriptions::default(),
             timeout,
+            bodies: Arc::new(Semaphore::new(MOST_BODIES)),
             loaded: RwLock::default(),
             app_ready,
             extended: Mutex::default(),
@@ -246,12 +293,15 @@ impl Service {
 
     /// What is loaded, where a store of this name is among it.
     fn store(&self, store: &str) -> Result<Arc<Loaded>, Fault> {
-        let loaded = self.loaded();
-        let Some(loaded) = loaded.filter(|loaded| loaded.resolver.has_stores()) else {
+        let none = |class| {
             let message = "secret store is not configured";
-            let fault = Fault::new(Code::SecretStoresNotConfigured, message);
-            return Err(fault.of_class(Class::StoreUnknown));
+            Fault::new(Code::SecretStoresNotConfigured, message).of_class(class)
         };
+        // Dapr says the same of stores that are not loaded yet.
+        let loaded = self.loaded().ok_or_else(|| none(Class::Unreachable))?;
+        if !loaded.resolver.has_stores() {
+            return Err(none(Class::StoreUnknown));
+        }
         if !loaded.resolver.has_store(store) {
             let message = format!("failed finding secret store with key {store}");
             let fault = Fault::new(Code::SecretStoreNotFound, message);
@@ -260,7 +310,7 @@ impl Service {
         Ok(loaded)
     }
 
-    fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         let mut context = Context::new()
             .with_caller("api")
             .with_app_id(&self.identity.app_id)
@@ -322,8 +372,8 @@ impl Service {
     }
 }
 
-impl std::fmt::Debug for Service {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service")
             .field("identity", &self.identity)
             .finish_non_exhaustive()

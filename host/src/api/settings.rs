@@ -16,17 +16,29 @@ use crate::mode::Mode;
 use crate::problem::{Place, Problem};
 
 /// What configurations say of the server. Of several, each field is the last one's that has it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
     /// `spec.api.allowed`
     pub allowed: Vec<ApiRule>,
     /// `spec.api.denied`
     pub denied: Vec<ApiRule>,
-    /// `spec.logging.apiLogging.enabled`
-    pub log_calls: bool,
+    /// `spec.logging.apiLogging`
+    pub log: CallLog,
     /// Fields that have no effect here, such as `spec.mtls`.
     pub without_effect: Vec<String>,
+}
+
+/// Which calls are logged, and how.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct CallLog {
+    /// Whether calls are logged at all.
+    pub is_on: bool,
+    /// Whether the name of the API stands for the path, which names secrets.
+    pub hides_paths: bool,
+    /// Whether calls for health are left out.
+    pub omits_health: bool,
 }
 
 /// Fields of `spec` that have no effect here and guard nothing that is served here.
@@ -50,12 +62,14 @@ struct Configuration {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Api {
     allowed: Option<Vec<Rule>>,
     denied: Option<Vec<Rule>>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Rule {
     #[serde(default)]
     name: String,
@@ -74,6 +88,10 @@ struct Logging {
 #[derive(Deserialize)]
 struct ApiLogging {
     enabled: Option<bool>,
+    #[serde(rename = "obfuscateURLs")]
+    obfuscate_urls: Option<bool>,
+    #[serde(rename = "omitHealthChecks")]
+    omit_health_checks: Option<bool>,
 }
 
 impl Settings {
@@ -117,15 +135,21 @@ impl Settings {
         let Some(first) = documents.next() else {
             return Ok(());
         };
-        let configuration = Configuration::deserialize(first).map_err(|_| unreadable())?;
+        let mut configuration = Value::deserialize(first).map_err(|_| unreadable())?;
+        configuration.apply_merge().map_err(|_| unreadable())?;
+        let configuration: Option<Configuration> =
+            serde_yaml::from_value(configuration).map_err(|_| unreadable())?;
+        let Some(configuration) = configuration else {
+            return Ok(());
+        };
         for (field, value) in configuration.spec.unwrap_or_default() {
-            self.set(&field, value).map_err(refused)?;
+            self.set(&field, value, mode).map_err(refused)?;
         }
         Ok(())
     }
 
     /// Takes one field of `spec` over.
-    fn set(&mut self, field: &str, value: Value) -> Result<(), Refusal> {
+    fn set(&mut self, field: &str, value: Value, mode: Mode) -> Result<(), Refusal> {
         match field {
             // The policy has been made of it already.
             "secrets" => {}
@@ -133,24 +157,31 @@ impl Settings {
                 let api: Option<Api> =
                     serde_yaml::from_value(value).map_err(|_| Refusal::unreadable("api"))?;
                 if let Some(Api { allowed, denied }) = api {
-                    self.allowed = allowed.map_or(std::mem::take(&mut self.allowed), rules);
-                    self.denied = denied.map_or(std::mem::take(&mut self.denied), rules);
+                    for (list, read) in [(&mut self.allowed, allowed), (&mut self.denied, denied)] {
+                        if let Some(read) = read {
+                            *list = rules(read, mode)?;
+                        }
+                    }
                 }
             }
             "logging" => {
                 let logging: Option<Logging> =
                     serde_yaml::from_value(value).map_err(|_| Refusal::unreadable("logging"))?;
-                let enabled = logging.and_then(|logging| logging.api_logging?.enabled);
-                self.log_calls = enabled.unwrap_or(self.log_calls);
+                if let Some(read) = logging.and_then(|logging| logging.api_logging) {
+                    let log = &mut self.log;
+                    log.is_on = read.enabled.unwrap_or(log.is_on);
+                    log.hides_paths = read.obfuscate_urls.unwrap_or(log.hides_paths);
+                    log.omits_health = read.omit_health_checks.unwrap_or(log.omits_health);
+                }
             }
-            "httpPipeline" if has_entries(&value, "handlers") => {
+            "httpPipeline" if !is_empty(&value, "handlers") => {
                 return Err(Refusal {
                     field: "httpPipeline",
                     message: "`httpPipeline` has handlers, which are not run here",
                     hint: "remove them, or serve secrets behind a proxy that does their work",
                 });
             }
-            "components" if has_entries(&value, "deny") => {
+            "components" if !is_empty(&value, "deny") => {
                 return Err(Refusal {
                     field: "components",
                     message: "`components.deny` is not honored here",
@@ -190,15 +221,32 @@ impl Refusal {
     }
 }
 
-fn rules(rules: Vec<Rule>) -> Vec<ApiRule> {
-    let rules = rules.into_iter();
-    let rules = rules.map(|rule| ApiRule::new(rule.name, rule.version, rule.protocol));
-    rules.collect()
+/// Rules. In strict mode one that names no API of a protocol is refused: it is a slip, and leaves
+/// open, or closes, what was meant.
+fn rules(rules: Vec<Rule>, mode: Mode) -> Result<Vec<ApiRule>, Refusal> {
+    let rule = |rule: Rule| {
+        let is_http = rule.protocol.eq_ignore_ascii_case("http");
+        let names_one = !rule.name.is_empty() && !rule.version.is_empty();
+        if mode == Mode::Strict && !(names_one && (is_http || rule.protocol == "grpc")) {
+            return Err(Refusal {
+                field: "api",
+                message: "a rule of `api` names no API",
+                hint: "write `name`, `version` and `protocol: http` or `protocol: grpc`",
+            });
+        }
+        Ok(ApiRule::new(rule.name, rule.version, rule.protocol))
+    };
+    rules.into_iter().map(rule).collect()
 }
 
-fn has_entries(value: &Value, field: &str) -> bool {
-    let entries = value.get(field);
-    entries.is_some_and(|entries| !entries.is_null() && entries.as_sequence() != Some(&Vec::new()))
+/// Whether nothing stands here, or this one field and nothing in it.
+fn is_empty(value: &Value, field: &str) -> bool {
+    let is_nothing = |value: &Value| value.is_null() || value.as_sequence() == Some(&Vec::new());
+    let is_field = |mapping: &serde_yaml::Mapping| {
+        let mut entries = mapping.iter();
+        entries.all(|(name, value)| name.as_str() == Some(field) && is_nothing(value))
+    };
+    value.is_null() || value.as_mapping().is_some_and(is_field)
 }
 
 /// The line on which a field is first written, from 1.
@@ -240,13 +288,23 @@ mod tests {
     fn later_fields_replace_earlier_ones() {
         let first = "spec:\n  api:\n    allowed:\n    - {name: secrets, version: v1, protocol: http}\n    \
                      denied:\n    - {name: metadata, version: v1, protocol: http}\n";
-        let second = "spec:\n  api:\n    allowed:\n    - {name: '${API}', version: v1}\n  \
+        let second = "spec:\n  api:\n    allowed:\n    - {name: '${API}', version: v1, protocol: http}\n  \
                       logging: {apiLogging: {enabled: true}}\n  tracing: {samplingRate: '1'}\n  mtls:\n";
         let settings = read(&[first, second]).unwrap();
         assert_eq!(settings.allowed[0].name, "state");
         assert_eq!(settings.denied[0].name, "metadata");
-        assert!(settings.log_calls);
+        assert!(settings.log.is_on && !settings.log.hides_paths);
         assert_eq!(settings.without_effect, ["spec.tracing"]);
+    }
+
+    /// As in Dapr, whose parser applies merge keys.
+    #[test]
+    fn rules_that_are_merged_count() {
+        let text = "spec:\n  api:\n    allowed: [&r {name: secrets, version: v1, protocol: grpc}]\n    \
+                    denied: [{<<: *r, protocol: http}]\n";
+        let settings = read(&[text]).unwrap();
+        assert_eq!(settings.denied[0].name, "secrets");
+        assert_eq!(settings.denied[0].protocol, "http");
     }
 
     #[test]
@@ -259,6 +317,26 @@ mod tests {
             (
                 "spec:\n  components:\n    deny: [secretstores.local.file]\n",
                 "c.yaml:2:1 `components.deny` is not honored here",
+            ),
+            (
+                "spec:\n  httpPipeline: {handler: [{name: x}]}\n",
+                "c.yaml:2:1 `httpPipeline` has handlers, which are not run here",
+            ),
+            (
+                "spec:\n  components: {denied: [x]}\n",
+                "c.yaml:2:1 `components.deny` is not honored here",
+            ),
+            (
+                "spec:\n  api: {deny: [{name: secrets, version: v1, protocol: http}]}\n",
+                "c.yaml:2:1 the field cannot be read",
+            ),
+            (
+                "spec:\n  api: {denied: [{Name: secrets, version: v1, protocol: http}]}\n",
+                "c.yaml:2:1 the field cannot be read",
+            ),
+            (
+                "spec:\n  api: {denied: [{name: secrets, version: v1, protocol: GRPC}]}\n",
+                "c.yaml:2:1 a rule of `api` names no API",
             ),
             ("spec:\n  api: 3\n", "c.yaml:2:1 the field cannot be read"),
             ("spec: [", "c.yaml:1:1 the field cannot be read"),

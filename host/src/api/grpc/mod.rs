@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use prost::Message;
@@ -19,6 +20,7 @@ use crate::api::access::{Api, TOKEN_HEADER};
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::metadata::PLACEMENT;
 use crate::api::service::{DAPR_VERSION, Service};
+use crate::configuration::{Item, Items, ItemsRequest};
 use crate::error::Class;
 use crate::secret::Secret;
 
@@ -102,10 +104,15 @@ impl Grpc {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
-        // What a message that is too large ends with, in Dapr's own status.
-        let status = answer.headers_mut().get_mut("grpc-status");
-        if let Some(status) = status.filter(|status| status.as_bytes() == b"11") {
-            *status = HeaderValue::from_static("8");
+        // What a message that is too large ends with, in Dapr's own status and nearly its words.
+        let headers = answer.headers_mut();
+        if headers
+            .get("grpc-status")
+            .is_some_and(|status| status == "11")
+        {
+            headers.insert("grpc-status", HeaderValue::from_static("8"));
+            let text = HeaderValue::from_static("grpc: received message larger than max");
+            headers.insert("grpc-message", text);
         }
         answer
     }
@@ -140,7 +147,8 @@ impl Grpc {
                 detail,
             ));
         }
-        if api.is_none() {
+        let is_name = method.len() < 64 && method.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if api.is_none() && is_name {
             self.service.note_unserved(method);
         }
         Ok(())
@@ -162,15 +170,21 @@ const UNKNOWN: Api = Api {
 
 /// The API that a method belongs to, where it is served.
 fn api(method: &str) -> Option<Api> {
-    let name = match method {
-        "GetSecret" | "GetBulkSecret" => "secrets",
-        "GetMetadata" | "SetMetadata" => "metadata",
-        "Shutdown" => "shutdown",
+    let (name, version) = match method {
+        "GetSecret" | "GetBulkSecret" => ("secrets", "v1"),
+        "GetConfiguration" | "SubscribeConfiguration" | "UnsubscribeConfiguration" => {
+            ("configuration", "v1")
+        }
+        "GetConfigurationAlpha1"
+        | "SubscribeConfigurationAlpha1"
+        | "UnsubscribeConfigurationAlpha1" => ("configuration", "v1alpha1"),
+        "GetMetadata" | "SetMetadata" => ("metadata", "v1"),
+        "Shutdown" => ("shutdown", "v1"),
         _ => return None,
     };
     Some(Api {
         name,
-        version: "v1",
+        version,
         route: "",
     })
 }
@@ -198,7 +212,7 @@ impl From<Fault> for Status {
         let metadata: HashMap<_, _> = class.into_iter().collect();
         let details = ErrorDetails::with_error_info(fault.code.name(), DOMAIN, metadata);
         let code = Status_::from_i32(fault.code.grpc_status());
-        tracing::debug!(code = fault.code.name(), "{}", fault.message);
+        fault.log();
         Self::with_error_details(code, fault.message, details)
     }
 }
@@ -221,8 +235,95 @@ impl Calls {
     }
 }
 
+/// What a subscription sends.
+type Changes = BoxStream<'static, Result<proto::SubscribeConfigurationResponse, Status>>;
+
 #[tonic::async_trait]
 impl Dapr for Calls {
+    type SubscribeConfigurationStream = Changes;
+    type SubscribeConfigurationAlpha1Stream = Changes;
+
+    async fn get_configuration(
+        &self,
+        request: tonic::Request<proto::GetConfigurationRequest>,
+    ) -> Result<tonic::Response<proto::GetConfigurationResponse>, Status> {
+        let proto::GetConfigurationRequest {
+            store_name,
+            keys,
+            metadata,
+        } = request.into_inner();
+        let request = ItemsRequest::new(keys, metadata);
+        let items = self.service.items(&store_name, &request).await?;
+        self.respond(proto::GetConfigurationResponse {
+            items: items_of(items),
+        })
+    }
+
+    async fn get_configuration_alpha1(
+        &self,
+        request: tonic::Request<proto::GetConfigurationRequest>,
+    ) -> Result<tonic::Response<proto::GetConfigurationResponse>, Status> {
+        self.get_configuration(request).await
+    }
+
+    async fn subscribe_configuration(
+        &self,
+        request: tonic::Request<proto::SubscribeConfigurationRequest>,
+    ) -> Result<tonic::Response<Changes>, Status> {
+        let proto::SubscribeConfigurationRequest {
+            store_name,
+            mut keys,
+            metadata,
+        } = request.into_inner();
+        // As in Dapr, whose errors name them.
+        keys.sort();
+        let request = ItemsRequest::new(keys, metadata);
+        let subscription = self.service.subscribe(&store_name, request).await?;
+        let id = subscription.id().to_owned();
+        let first = proto::SubscribeConfigurationResponse {
+            id,
+            items: BTreeMap::new(),
+        };
+        let changes = stream::unfold(subscription, async |mut subscription| {
+            let items = items_of(subscription.next().await?);
+            let id = subscription.id().to_owned();
+            let change = proto::SubscribeConfigurationResponse { id, items };
+            Some((Ok(change), subscription))
+        });
+        let changes = stream::once(std::future::ready(Ok(first))).chain(changes);
+        Ok(tonic::Response::new(changes.boxed()))
+    }
+
+    async fn subscribe_configuration_alpha1(
+        &self,
+        request: tonic::Request<proto::SubscribeConfigurationRequest>,
+    ) -> Result<tonic::Response<Changes>, Status> {
+        self.subscribe_configuration(request).await
+    }
+
+    async fn unsubscribe_configuration(
+        &self,
+        request: tonic::Request<proto::UnsubscribeConfigurationRequest>,
+    ) -> Result<tonic::Response<proto::UnsubscribeConfigurationResponse>, Status> {
+        let id = request.into_inner().id;
+        let ok = self.service.unsubscribe_any(&id);
+        let message = if ok {
+            String::new()
+        } else {
+            format!(
+                "failed to unsubscribe to configuration request {id}: subscription does not exist"
+            )
+        };
+        self.respond(proto::UnsubscribeConfigurationResponse { ok, message })
+    }
+
+    async fn unsubscribe_configuration_alpha1(
+        &self,
+        request: tonic::Request<proto::UnsubscribeConfigurationRequest>,
+    ) -> Result<tonic::Response<proto::UnsubscribeConfigurationResponse>, Status> {
+        self.unsubscribe_configuration(request).await
+    }
+
     async fn get_secret(
         &self,
         request: tonic::Request<proto::GetSecretRequest>,
@@ -318,6 +419,24 @@ impl Dapr for Calls {
         self.service.shut_down(is_forced);
         Ok(tonic::Response::new(()))
     }
+}
+
+/// Items as gRPC has them.
+fn items_of(items: Items) -> BTreeMap<String, proto::ConfigurationItem> {
+    let items = items.into_iter().map(|(key, item)| {
+        let Item {
+            value,
+            version,
+            metadata,
+        } = item;
+        let item = proto::ConfigurationItem {
+            value,
+            version,
+            metadata,
+        };
+        (key, item)
+    });
+    items.collect()
 }
 
 /// A secret's values as gRPC's text: this is the answer that was asked for.

@@ -50,6 +50,82 @@ pub struct GetBulkSecretResponse {
         SecretResponse,
     >,
 }
+/// In Dapr this one is of the package `dapr.proto.common.v1`, which messages do not show.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ConfigurationItem {
+    #[prost(string, tag = "1")]
+    pub value: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct GetConfigurationRequest {
+    #[prost(string, tag = "1")]
+    pub store_name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct GetConfigurationResponse {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub items: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ConfigurationItem,
+    >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct SubscribeConfigurationRequest {
+    #[prost(string, tag = "1")]
+    pub store_name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct SubscribeConfigurationResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub items: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ConfigurationItem,
+    >,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct UnsubscribeConfigurationRequest {
+    #[prost(string, tag = "1")]
+    pub store_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct UnsubscribeConfigurationResponse {
+    #[prost(bool, tag = "1")]
+    pub ok: bool,
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct GetMetadataRequest {}
@@ -178,6 +254,69 @@ pub mod dapr_server {
             request: tonic::Request<super::GetBulkSecretRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetBulkSecretResponse>,
+            tonic::Status,
+        >;
+        /// Reads configuration items.
+        async fn get_configuration_alpha1(
+            &self,
+            request: tonic::Request<super::GetConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetConfigurationResponse>,
+            tonic::Status,
+        >;
+        async fn get_configuration(
+            &self,
+            request: tonic::Request<super::GetConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetConfigurationResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the SubscribeConfigurationAlpha1 method.
+        type SubscribeConfigurationAlpha1Stream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::SubscribeConfigurationResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sends an id, and from then on each change.
+        async fn subscribe_configuration_alpha1(
+            &self,
+            request: tonic::Request<super::SubscribeConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::SubscribeConfigurationAlpha1Stream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the SubscribeConfiguration method.
+        type SubscribeConfigurationStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::SubscribeConfigurationResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn subscribe_configuration(
+            &self,
+            request: tonic::Request<super::SubscribeConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::SubscribeConfigurationStream>,
+            tonic::Status,
+        >;
+        /// Ends a subscription.
+        async fn unsubscribe_configuration_alpha1(
+            &self,
+            request: tonic::Request<super::UnsubscribeConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnsubscribeConfigurationResponse>,
+            tonic::Status,
+        >;
+        async fn unsubscribe_configuration(
+            &self,
+            request: tonic::Request<super::UnsubscribeConfigurationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnsubscribeConfigurationResponse>,
             tonic::Status,
         >;
         /// Says what is loaded.
@@ -348,6 +487,290 @@ pub mod dapr_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBulkSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dapr.proto.runtime.v1.Dapr/GetConfigurationAlpha1" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetConfigurationAlpha1Svc<T: Dapr>(pub Arc<T>);
+                    impl<
+                        T: Dapr,
+                    > tonic::server::UnaryService<super::GetConfigurationRequest>
+                    for GetConfigurationAlpha1Svc<T> {
+                        type Response = super::GetConfigurationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetConfigurationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Dapr>::get_configuration_alpha1(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetConfigurationAlpha1Svc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dapr.proto.runtime.v1.Dapr/GetConfiguration" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetConfigurationSvc<T: Dapr>(pub Arc<T>);
+                    impl<
+                        T: Dapr,
+                    > tonic::server::UnaryService<super::GetConfigurationRequest>
+                    for GetConfigurationSvc<T> {
+                        type Response = super::GetConfigurationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetConfigurationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Dapr>::get_configuration(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetConfigurationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dapr.proto.runtime.v1.Dapr/SubscribeConfigurationAlpha1" => {
+                    #[allow(non_camel_case_types)]
+                    struct SubscribeConfigurationAlpha1Svc<T: Dapr>(pub Arc<T>);
+                    impl<
+                        T: Dapr,
+                    > tonic::server::ServerStreamingService<
+                        super::SubscribeConfigurationRequest,
+                    > for SubscribeConfigurationAlpha1Svc<T> {
+                        type Response = super::SubscribeConfigurationResponse;
+                        type ResponseStream = T::SubscribeConfigurationAlpha1Stream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SubscribeConfigurationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Dapr>::subscribe_configuration_alpha1(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SubscribeConfigurationAlpha1Svc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dapr.proto.runtime.v1.Dapr/SubscribeConfiguration" => {
+                    #[allow(non_camel_case_types)]
+                    struct SubscribeConfigurationSvc<T: Dapr>(pub Arc<T>);
+                    impl<
+                        T: Dapr,
+                    > tonic::server::ServerStreamingService<
+                        super::SubscribeConfigurationRequest,
+                    > for SubscribeConfigurationSvc<T> {
+                        type Response = super::SubscribeConfigurationResponse;
+                        type ResponseStream = T::SubscribeConfigurationStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SubscribeConfigurationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Dapr>::subscribe_configuration(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SubscribeConfigurationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dapr.proto.runtime.v1.Dapr/UnsubscribeConfigurationAlpha1" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnsubscribeConfigurationAlpha1Svc<T: Dapr>(pub Arc<T>);
+                    impl<
+                        T: Dapr,
+                    > tonic::server::UnaryService<super::UnsubscribeConfigurationRequest>
+                    for UnsubscribeConfigurationAlpha1Svc<T> {
+                        type Response = super::UnsubscribeConfigurationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::UnsubscribeConfigurationRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Dapr>::unsubscribe_configuration_alpha1(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnsubscribeConfigurationAlpha1Svc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dapr.proto.runtime.v1.Dapr/UnsubscribeConfiguration" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnsubscribeConfigurationSvc<T: Dapr>(pub Arc<T>);
+                    impl<
+                        T: Dapr,
+                    > tonic::server::UnaryService<super::UnsubscribeConfigurationRequest>
+                    for UnsubscribeConfigurationSvc<T> {
+                        type Response = super::UnsubscribeConfigurationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::UnsubscribeConfigurationRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Dapr>::unsubscribe_configuration(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnsubscribeConfigurationSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,210 @@
+//! Configuration items: reading them, and subscriptions to what changes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::api::app::App;
+use crate::api::end::Phase;
+use crate::api::fault::{Code, Fault};
+use crate::api::service::{Loaded, Service};
+use crate::configuration::{ConfigurationStore, Items, ItemsRequest, Known};
+
+/// How many subscriptions there may be: those over HTTP stay when their request has ended.
+const MOST_SUBSCRIPTIONS: usize = 10_000;
+
+/// The subscriptions that can be ended by their id, each with its store.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions(Mutex<HashMap<String, (String, oneshot::Sender<()>)>>);
+
+/// A subscription, which ends when dropped.
+pub(crate) struct Subscription {
+    id: String,
+    request: ItemsRequest,
+    store: Arc<dyn ConfigurationStore>,
+    states: watch::Receiver<Arc<Items>>,
+    known: Known,
+    /// Whether the state that is there already may hold something new.
+    is_first: bool,
+    ended: oneshot::Receiver<()>,
+    service: Arc<Service>,
+}
+
+impl Service {
+    /// Reads items; keys that do not exist are left out.
+    pub(crate) async fn items(&self, store: &str, request: &ItemsRequest) -> Result<Items, Fault> {
+        let opened = self.configuration_store(store)?;
+        let read = opened.get(request, &self.context()).await;
+        read.map_err(|error| {
+            let keys = shown(&request.keys);
+            let reason = error.message;
+            let message =
+                format!("failed to get {keys} from Configuration store {store}: {reason}");
+            Fault::new(Code::ConfigurationGet, message).of_class(error.class)
+        })
+    }
+
+    /// Subscribes to what changes from now on, or first of all to what is there where the store
+    /// begins with that.
+    pub(crate) async fn subscribe(
+        self: &Arc<Self>,
+        store: &str,
+        request: ItemsRequest,
+    ) -> Result<Subscription, Fault> {
+        let opened = self.configuration_store(store)?;
+        let refused = |reason: &str| {
+            let keys = shown(&request.keys);
+            let message =
+                format!("failed to subscribe {keys} from Configuration store {store}: {reason}");
+            Fault::new(Code::ConfigurationSubscribe, message)
+        };
+        let watching = opened.watch(&request, &self.context()).await;
+        let mut states = watching.map_err(|error| refused(&error.message).of_class(error.class))?;
+        let known = if opened.begins_with_all() {
+            Known::default()
+        } else {
+            Known::of(&states.borrow_and_update(), &request)
+        };
+        let (id, (end, ended)) = (Uuid::new_v4().to_string(), oneshot::channel());
+        let mut listed = self.subscriptions.lock();
+        if listed.len() >= MOST_SUBSCRIPTIONS {
+            return Err(refused("there are too many subscriptions"));
+        }
+        listed.insert(id.clone(), (store.to_owned(), end));
+        drop(listed);
+        Ok(Subscription {
+            id,
+            is_first: opened.begins_with_all(),
+            request,
+            store: opened,
+            states,
+            known,
+            ended,
+            service: Arc::clone(self),
+        })
+    }
+
+    /// Subscribes for the app, which is told each change by a request of its own.
+    pub(crate) async fn subscribe_app(
+        self: &Arc<Self>,
+        store: &str,
+        request: ItemsRequest,
+    ) -> Result<String, Fault> {
+        self.configuration_store(store)?;
+        let Some(app) = self.app.clone() else {
+            let message =
+                "app channel is not initialized. cannot subscribe to configuration updates";
+            return Err(Fault::new(Code::AppChannelNil, message));
+        };
+        if !app.is_reachable() {
+            let keys = shown(&request.keys);
+            let message = format!(
+                "failed to subscribe {keys} from Configuration store {store}: an app that speaks \
+                 `{}` cannot be told",
+                self.identity.app_protocol
+            );
+            return Err(Fault::new(Code::ConfigurationSubscribe, message));
+        }
+        let subscription = self.subscribe(store, request).await?;
+        let id = subscription.id.clone();
+        tokio::spawn(tell(app, store.to_owned(), subscription));
+        Ok(id)
+    }
+
+    /// Ends a subscription; whether there was one of this id.
+    pub(crate) fn unsubscribe(&self, store: &str, id: &str) -> Result<bool, Fault> {
+        self.configuration_store(store)?;
+        Ok(self.subscriptions.end(id, Some(store)))
+    }
+
+    /// The same, whatever store it is of.
+    pub(crate) fn unsubscribe_any(&self, id: &str) -> bool {
+        self.subscriptions.end(id, None)
+    }
+
+    fn configuration_store(&self, store: &str) -> Result<Arc<dyn ConfigurationStore>, Fault> {
+        let loaded = self.loaded();
+        let has_any = |loaded: &Arc<Loaded>| !loaded.configurations.is_empty();
+        let Some(loaded) = loaded.filter(has_any) else {
+            let message = "configuration stores not configured";
+            return Err(Fault::new(Code::ConfigurationStoresNotConfigured, message));
+        };
+        let found = loaded.configurations.get(store).cloned();
+        found.ok_or_else(|| {
+            let message = format!("configuration store {store} not found");
+            Fault::new(Code::ConfigurationStoreNotFound, message)
+        })
+    }
+}
+
+impl Subscriptions {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, oneshot::Sender<()>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends one, where it is of this store.
+    fn end(&self, id: &str, store: Option<&str>) -> bool {
+        let mut listed = self.lock();
+        let is_meant = listed
+            .get(id)
+            .is_some_and(|(of, _)| store.is_none_or(|store| store == of));
+        is_meant && listed.remove(id).is_some()
+    }
+}
+
+impl Subscription {
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Waits for what differs from what was told last; nothing where the subscription or the server
+    /// has ended.
+    pub(crate) async fn next(&mut self) -> Option<Items> {
+        loop {
+            if std::mem::take(&mut self.is_first) {
+                self.states.mark_changed();
+            }
+            tokio::select! {
+                biased;
+                _ = &mut self.ended => return None,
+                () = self.service.end.reaches(Phase::Ending) => return None,
+                changed = self.states.changed() => changed.ok()?,
+            }
+            let state = Arc::clone(&self.states.borrow_and_update());
+            let differences = self.known.differences(&state, &self.request, &self.store);
+            if !differences.is_empty() {
+                return Some(differences);
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.service.subscriptions.end(&self.id, None);
+    }
+}
+
+/// Tells the app each change, until the subscription ends. While one is told, later ones become one.
+async fn tell(app: Arc<App>, store: String, mut subscription: Subscription) {
+    while let Some(items) = subscription.next().await {
+        app.tell(&store, subscription.id(), &items).await;
+    }
+}
+
+/// Keys as Go prints a list.
+fn shown(keys: &[String]) -> String {
+    format!("[{}]", keys.join(" "))
+}
+
+/// A query's keys and metadata.
+pub(crate) fn request_of(
+    pairs: impl Iterator<Item = (String, String)>,
+    metadata: BTreeMap<String, String>,
+) -> ItemsRequest {
+    let keys = pairs.filter(|(name, _)| name == "key");
+    ItemsRequest::new(keys.map(|(_, key)| key).collect(), metadata)
+}

@@ -1,0 +1,376 @@
+//! `configuration.local.file`: items of a file in YAML or JSON, read again when it changes.
+//!
+//! Dapr has no such store. The file holds a mapping from keys to values, or to `value`, `version`
+//! and `metadata`; a version that is not given comes from the value.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_yaml::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use super::{ConfigurationStore, Item, Items, ItemsRequest, Registration};
+use crate::context::Context;
+use crate::stores::StoreError;
+
+pub(super) const REGISTRATION: Registration = Registration {
+    kind: "configuration.local.file",
+    summary: "a file in YAML or JSON, watched",
+    build: |config| {
+        let Some(path) = config.text("configFile")?.filter(|path| !path.is_empty()) else {
+            let error = StoreError::misconfigured("`configFile` is missing");
+            return Err(error.with_hint("set it to the path of a file in YAML or JSON"));
+        };
+        let path = config.readable_path(path)?;
+        Ok(Arc::new(LocalFile::open(path)?))
+    },
+};
+
+/// How often the file is looked at. Looking works everywhere, for links that are exchanged and for
+/// volumes over a network as well, and costs one call of the system.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How many bytes a file may have.
+const MOST_BYTES: u64 = 4 << 20;
+/// How many bytes of a digest make a version.
+const VERSION_BYTES: usize = 8;
+
+/// The items of a file.
+#[derive(Debug)]
+pub struct LocalFile {
+    file: Arc<Watched>,
+    /// Set once somebody reads: from then on the file is looked at.
+    looking: OnceLock<()>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    items: watch::Sender<Arc<Items>>,
+}
+
+/// What tells that a file has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    /// The device and the number of the file: a link may lead to another one of the same age.
+    identity: (u64, u64),
+}
+
+impl LocalFile {
+    /// Reads a file, which is read again whenever it changes. What is broken then is told in the
+    /// log, and leaves the items as they were.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be read, or is not a mapping of items.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        let items = watch::Sender::new(Arc::new(read(&path)?));
+        Ok(Self {
+            file: Arc::new(Watched { path, items }),
+            looking: OnceLock::new(),
+        })
+    }
+
+    /// Looks at the file from now on, for as long as somebody has the store or watches it.
+    fn look(&self) {
+        self.looking.get_or_init(|| {
+            tokio::spawn(look(Arc::downgrade(&self.file)));
+        });
+    }
+}
+
+#[async_trait]
+impl ConfigurationStore for LocalFile {
+    async fn get(&self, request: &ItemsRequest, _context: &Context) -> Result<Items, StoreError> {
+        self.look();
+        let items = Arc::clone(&self.file.items.borrow());
+        let wanted = items.iter().filter(|(key, _)| request.wants(key));
+        Ok(wanted
+            .map(|(key, item)| (key.clone(), item.clone()))
+            .collect())
+    }
+
+    async fn watch(
+        &self,
+        _request: &ItemsRequest,
+        _context: &Context,
+    ) -> Result<watch::Receiver<Arc<Items>>, StoreError> {
+        self.look();
+        Ok(self.file.items.subscribe())
+    }
+}
+
+/// Looks at the file until nobody is interested any more.
+async fn look(file: Weak<Watched>) {
+    let mut last = None;
+    let mut told = None;
+    loop {
+        let Some(watched) = file.upgrade() else {
+            return;
+        };
+        // Reading can wait for a disk far away.
+        let looking = tokio::task::spawn_blocking(move || {
+            let now = stamp(&watched.path);
+            // Once more after each change: it may have been read while it was written, or written
+            // again within what the clock can tell.
+            let is_read = last != Some((now, true));
+            let read = is_read.then(|| read(&watched.path));
+            let is_settled = last.is_some_and(|(before, _)| before == now);
+            (watched, (now, is_settled), read)
+        });
+        let Ok((watched, stamp, read)) = looking.await else {
+            return;
+        };
+        last = Some(stamp);
+        match read {
+            Some(Ok(items)) => {
+                told = None;
+                let items = Arc::new(items);
+                watched.items.send_if_modified(|current| {
+                    let is_new = *current != items;
+                    *current = items;
+                    is_new
+                });
+            }
+            // A file that is being written is broken for a moment.
+            Some(Err(error)) if stamp.1 && told.as_ref() != Some(&error) => {
+                tracing::error!(
+                    path = %watched.path.display(),
+                    "configuration is not taken over: {}", error.message
+                );
+                told = Some(error);
+            }
+            None | Some(Err(_)) => {}
+        }
+        drop(watched);
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some(Stamp {
+        modified: metadata.modified().ok(),
+        length: metadata.len(),
+        identity: identity(&metadata),
+    })
+}
+
+fn read(path: &Path) -> Result<Items, StoreError> {
+    let failed = |error: &io::Error| {
+        let message = format!("failed to read the file: {}", error.kind());
+        StoreError::misconfigured(message).of_property("configFile")
+    };
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    let mut file = file.take(MOST_BYTES + 1);
+    file.read_to_end(&mut text)
+        .map_err(|error| failed(&error))?;
+    if text.len() > usize::try_from(MOST_BYTES).unwrap_or(usize::MAX) {
+        let message = format!("the file has more than {MOST_BYTES} bytes");
+        return Err(StoreError::misconfigured(message).of_property("configFile"));
+    }
+    parse(&text).map_err(|error| error.of_property("configFile"))
+}
+
+/// An item that says more than its value.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    value: Value,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    metadata: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// Reads items. What is wrong is told by its line or key; nothing of a value is shown.
+fn parse(text: &[u8]) -> Result<Items, StoreError> {
+    let value: Value = serde_yaml::from_slice(text).map_err(|error| {
+        let place = error
+            .location()
+            .map(|place| format!(" on line {}", place.line()));
+        let message = format!("the file is not YAML{}", place.unwrap_or_default());
+        StoreError::misconfigured(message)
+    })?;
+    let mapping = match value {
+        Value::Null => return Ok(Items::new()),
+        Value::Mapping(mapping) => mapping,
+        _ => {
+            let error = StoreError::misconfigured("the file is not a mapping of keys to values");
+            return Err(error.with_hint("write `KEY: VALUE`, a line for each"));
+        }
+    };
+    let mut items = Items::new();
+    for (key, value) in mapping {
+        let Some(key) = scalar(&key) else {
+            return Err(StoreError::misconfigured("a key is not text"));
+        };
+        let item = item(value).ok_or_else(|| {
+            let message = format!(
+                "the value of `{}` is not text",
+                crate::problem::printable(&key)
+            );
+            StoreError::misconfigured(message)
+                .with_hint("write text, or a mapping with `value`, `version` and `metadata`")
+        })?;
+        items.insert(key, item);
+    }
+    Ok(items)
+}
+
+fn item(value: Value) -> Option<Item> {
+    let (value, version, metadata) = match value {
+        value @ Value::Mapping(_) => {
+            let written: Written = serde_yaml::from_value(value).ok()?;
+            (written.value, written.version, written.metadata)
+        }
+        value => (value, None, None),
+    };
+    let value = scalar(&value)?;
+    Some(Item {
+        version: version.unwrap_or_else(|| version_of(&value)),
+        metadata: metadata.unwrap_or_default(),
+        value,
+    })
+}
+
+/// A scalar as text. Numbers with a fraction are not: `1.10` would become `1.1`.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A version that changes when the value does.
+fn version_of(value: &str) -> String {
+    let digest = Sha256::digest(value.as_bytes());
+    let mut version = String::with_capacity(VERSION_BYTES * 2);
+    for byte in digest.iter().take(VERSION_BYTES) {
+        let _ = write!(version, "{byte:02x}");
+    }
+    version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LocalFile, parse, version_of};
+    use crate::configuration::{ConfigurationStore as _, Item, Items, ItemsRequest};
+    use crate::context::Context;
+
+    fn items(text: &str) -> Items {
+        parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn items_are_values_or_mappings() {
+        let found = items(
+            "a: x\nb: 8080\nc: true\nd: {value: y, version: '7', metadata: {k: v}}\n'': ''\n",
+        );
+        assert_eq!(found["a"], Item::new("x", version_of("x")));
+        assert_eq!(found["b"].value, "8080");
+        assert_eq!(found["c"].value, "true");
+        assert_eq!(
+            (found["d"].value.as_str(), found["d"].version.as_str()),
+            ("y", "7")
+        );
+        assert_eq!(found["d"].metadata["k"], "v");
+        assert_eq!(found[""].value, "");
+        assert_eq!(items(""), Items::new());
+        assert_eq!(items("{\"a\": \"x\"}")["a"].value, "x");
+    }
+
+    #[test]
+    fn versions_come_from_values() {
+        assert_eq!(version_of("x"), version_of("x"));
+        assert_ne!(version_of("x"), version_of("y"));
+        assert_eq!(version_of("").len(), 16);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_without_a_value() {
+        for (text, message) in [
+            ("a: s3cr3t\nb: [s3cr3t", "the file is not YAML on line 3"),
+            ("s3cr3t", "the file is not a mapping of keys to values"),
+            ("a: 1.10", "the value of `a` is not text"),
+            ("a: [s3cr3t]", "the value of `a` is not text"),
+            (
+                "a: {value: s3cr3t, vesion: 1}",
+                "the value of `a` is not text",
+            ),
+            ("[s3cr3t]: b", "a key is not text"),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(!error.message.contains("s3cr3t"), "{}", error.message);
+            assert!(
+                error
+                    .message
+                    .starts_with(message.split(" on ").next().unwrap()),
+                "{text}: {}",
+                error.message
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_are_seen_and_broken_ones_are_not_taken_over() {
+        let file = std::env::temp_dir().join(format!("keyref-{}.yaml", uuid::Uuid::new_v4()));
+        std::fs::write(&file, "a: one").unwrap();
+        let store = LocalFile::open(&file).unwrap();
+        let (request, context) = (ItemsRequest::default(), Context::new());
+        let mut states = store.watch(&request, &context).await.unwrap();
+        let mut write = async |text: &str, value: &str| {
+            std::fs::write(&file, text).unwrap();
+            let changed = async {
+                while states.borrow_and_update()["a"].value != value {
+                    states.changed().await.unwrap();
+                }
+            };
+            let patience = std::time::Duration::from_secs(10);
+            tokio::time::timeout(patience, changed).await.unwrap();
+        };
+        write("a: two", "two").await;
+        // Of the same length, at once.
+        write("a: six", "six").await;
+        std::fs::write(&file, "a: [").unwrap();
+        tokio::time::sleep(super::LOOK_EVERY * 4).await;
+        assert_eq!(
+            store.get(&request, &context).await.unwrap()["a"].value,
+            "six"
+        );
+        std::fs::remove_file(&file).unwrap();
+        tokio::time::sleep(super::LOOK_EVERY * 4).await;
+        assert_eq!(
+            store.get(&request, &context).await.unwrap()["a"].value,
+            "six"
+        );
+        std::fs::write(&file, "b: new").unwrap();
+        tokio::time::sleep(super::LOOK_EVERY * 6).await;
+        let items = store.get(&request, &context).await.unwrap();
+        assert_eq!(items.keys().collect::<Vec<_>>(), ["b"]);
+        std::fs::remove_file(&file).unwrap();
+    }
+}
