@@ -1,10 +1,11 @@
 //! The server's log, a line for each event, as `daprd` writes it: pipelines read these fields.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -62,21 +63,18 @@ where
         let message = fields.remove("message").unwrap_or_default();
         let is_fatal = fields.remove("fatal").is_some();
         let target = event.metadata().target().replace("::", ".");
-        fields.entry("scope").or_insert(target);
-        fields.insert("app_id", self.app_id.clone());
-        fields.insert("instance", self.instance.clone());
-        fields.insert("type", "log".to_owned());
-        fields.insert("ver", env!("CARGO_PKG_VERSION").to_owned());
+        fields.entry("scope").or_insert(target.into());
+        fields.insert("app_id", self.app_id.as_str().into());
+        fields.insert("instance", self.instance.as_str().into());
+        fields.insert("type", "log".into());
+        fields.insert("ver", env!("CARGO_PKG_VERSION").into());
+        let level = level(*event.metadata().level(), is_fatal);
         let head = [
-            ("time", Timestamp::now().to_string()),
-            (
-                "level",
-                level(*event.metadata().level(), is_fatal).to_owned(),
-            ),
+            ("time", Timestamp::now().to_string().into()),
+            ("level", level.into()),
             ("msg", message),
         ];
-        let line = head.iter().map(|(name, text)| (*name, text.as_str()));
-        let line = line.chain(fields.iter().map(|(name, text)| (*name, text.as_str())));
+        let line = head.into_iter().chain(fields);
         let text = if self.is_json {
             json(line)
         } else {
@@ -88,15 +86,27 @@ where
 
 /// An event's fields as text.
 #[derive(Default)]
-struct Fields(BTreeMap<&'static str, String>);
+struct Fields(BTreeMap<&'static str, Value>);
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name(), value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
+        self.0.insert(field.name(), format!("{value:?}").into());
     }
 }
 
@@ -112,24 +122,27 @@ fn level(level: Level, is_fatal: bool) -> &'static str {
 }
 
 /// `name=value`, in quotes where the value needs them.
-fn plain<'l>(fields: impl Iterator<Item = (&'l str, &'l str)>) -> String {
+fn plain(fields: impl Iterator<Item = (&'static str, Value)>) -> String {
     let mut line = String::new();
     for (name, value) in fields {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         let separator = if line.is_empty() { "" } else { " " };
         let is_bare =
             |character: char| character.is_ascii_alphanumeric() || "-._/@^+".contains(character);
-        line.push_str(&if value.chars().all(is_bare) {
-            format!("{separator}{name}={value}")
+        let _ = if value.chars().all(is_bare) {
+            write!(line, "{separator}{name}={value}")
         } else {
-            format!("{separator}{name}={value:?}")
-        });
+            write!(line, "{separator}{name}={value:?}")
+        };
     }
     line
 }
 
-fn json<'l>(fields: impl Iterator<Item = (&'l str, &'l str)>) -> String {
-    let fields = fields.map(|(name, value)| (name.to_owned(), value.into()));
-    serde_json::Value::Object(fields.collect()).to_string()
+fn json(fields: impl Iterator<Item = (&'static str, Value)>) -> String {
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    Value::Object(fields.collect()).to_string()
 }
 
 #[cfg(test)]
@@ -138,14 +151,18 @@ mod tests {
 
     #[test]
     fn lines_are_written_as_daprd_does() {
-        let fields = [("level", "info"), ("msg", "a \"b\"\n"), ("app_id", "")];
+        let fields = || {
+            let texts = [("level", "info"), ("msg", "a \"b\"\n"), ("app_id", "")];
+            let texts = texts.map(|(name, text)| (name, text.into()));
+            texts.into_iter().chain([("code", 200.into())])
+        };
         assert_eq!(
-            plain(fields.into_iter()),
-            r#"level=info msg="a \"b\"\n" app_id="#
+            plain(fields()),
+            r#"level=info msg="a \"b\"\n" app_id= code=200"#
         );
         assert_eq!(
-            json(fields.into_iter()),
-            r#"{"app_id":"","level":"info","msg":"a \"b\"\n"}"#
+            json(fields()),
+            r#"{"app_id":"","code":200,"level":"info","msg":"a \"b\"\n"}"#
         );
     }
 }

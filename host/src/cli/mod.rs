@@ -19,6 +19,7 @@ mod get;
 mod given;
 mod inspect;
 mod json;
+mod loading;
 mod log;
 mod mask;
 mod output;
