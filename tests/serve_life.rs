@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use keyref_tests::dapr::{DAPR, Empty, STORES, two_stores};
 use keyref_tests::folder;
-use keyref_tests::server::{Reply, Server, ask_at, refused};
+use keyref_tests::server::{Reply, Server, ask_at, command, refused};
 use serde_json::Value;
 
 /// A way to end a server.
@@ -183,6 +183,54 @@ fn what_would_fail_open_is_refused() {
 }
 
 #[test]
+fn a_token_that_cannot_be_read_is_not_none() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let work = folder(&[]);
+    let mut command = command(work.path(), &[], &[]);
+    let token = std::ffi::OsStr::from_bytes(b"t0ken\xff");
+    let output = command.env("DAPR_API_TOKEN", token).output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{log}");
+    assert!(
+        log.contains("`DAPR_API_TOKEN` is not UTF-8") && !log.contains("t0ken"),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_would_change_access_needs_a_new_start() {
+    let (work, server) = two_stores(&[], &[]);
+    let denied = "kind: Configuration\nspec: {api: {denied: [{name: secrets, version: v1, protocol: http}]}}\n";
+    fs::write(work.path().join("scopes.yaml"), denied).unwrap();
+    server.signal("HUP");
+    server.wait_for_log("needs a new start");
+    // Nothing of it is taken over, the scopes that are gone no more than the rest.
+    assert_eq!(server.ask("GET /v1.0/secrets/file/denied").status, 403);
+}
+
+#[test]
+fn paths_are_hidden_in_the_log_where_it_is_asked_for() {
+    let logging = "kind: Configuration\nspec: {logging: {apiLogging: {enabled: true, obfuscateURLs: true, omitHealthChecks: true}}}\n";
+    let work = folder(&[
+        ("r/stores.yaml", STORES.as_bytes()),
+        ("secrets.json", b"{\"hidden\": \"v\"}"),
+        ("c.yaml", logging.as_bytes()),
+    ]);
+    let server = Server::start(
+        work.path(),
+        &["--resources", "r", "--config", "c.yaml"],
+        &[],
+    );
+    server.ask("GET /v1.0/healthz");
+    server.ask("GET /v1.0/secrets/file/hidden");
+    server.wait_for_log("\"method\":\"GetSecret\"");
+    let log = server.log();
+    assert_eq!(log.matches("HTTP API Called").count(), 1, "{log}");
+    assert!(!log.contains("/v1.0/"), "{log}");
+}
+
+#[test]
 fn lines_of_the_log_have_the_fields_that_pipelines_read() {
     let (_work, server) = two_stores(&["--app-id", "myapp", "--enable-api-logging"], &[]);
     server.ask("GET /v1.0/secrets/file/redis");
@@ -203,5 +251,5 @@ fn lines_of_the_log_have_the_fields_that_pipelines_read() {
         .unwrap();
     let called: Value = serde_json::from_str(called).unwrap();
     assert_eq!(called["method"], "GET /v1.0/secrets/file/redis");
-    assert_eq!(called["code"], "200");
+    assert_eq!(called["code"], 200);
 }

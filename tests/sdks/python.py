@@ -5,7 +5,8 @@ gives against `daprd`.
 """
 
 import asyncio
-import json
+import os
+import queue
 import sys
 import time
 
@@ -16,11 +17,12 @@ from dapr.clients import DaprClient
 FAILED = []
 
 
-def show(sdk, call, outcome, expected):
+def show(sdk, call, outcome, expected, why=""):
+    """What a call came to; and why, where that is all that the SDK can do."""
     ok = outcome == expected
     if not ok:
         FAILED.append((sdk, call))
-    shown = "ok" if ok else f"{outcome!r} in place of {expected!r}"
+    shown = (f"ok, {why}" if why else "ok") if ok else f"{outcome!r} in place of {expected!r}"
     print(f"| {sdk} | {call} | {shown} |")
 
 
@@ -47,7 +49,7 @@ def sync():
             show(sdk, call, outcome, code)
         metadata = client.get_metadata()
         names = [component.name for component in metadata.registered_components]
-        show(sdk, "metadata", (metadata.application_id, names), ("myapp", ["file"]))
+        show(sdk, "metadata", (metadata.application_id, names), ("myapp", ["file", "cfg"]))
 
 
 REFUSED = [
@@ -74,8 +76,6 @@ async def asynchronous():
 
 def without_token():
     """The interceptor sends the token that the environment holds; this one does not."""
-    import os
-
     token = os.environ.pop("DAPR_API_TOKEN")
     try:
         with DaprClient() as client:
@@ -88,9 +88,47 @@ def without_token():
     show("python, sync", "no token", outcome, "UNAUTHENTICATED")
 
 
-print("| SDK | call | outcome |")
-print("|---|---|---|")
-sync()
-asyncio.run(asynchronous())
-without_token()
+def configuration(with_token):
+    sdk = "python, sync"
+    items = os.environ["ITEMS"]
+    suffix = ", token" if with_token else ""
+    with DaprClient() as client:
+        got = client.get_configuration("cfg", ["orderId"]).items
+        show(sdk, f"configuration get{suffix}", got["orderId"].value, "100")
+        changes = queue.Queue()
+
+        def changed(subscription, response):
+            changes.put({key: item.value for key, item in response.items.items()})
+
+        subscription = client.subscribe_configuration("cfg", ["orderId"], changed)
+        if with_token:
+            why = "refused: its interceptor leaves the token out of this call"
+            show(sdk, f"configuration subscribe{suffix}", subscription, None, why)
+            return
+        with open(items, "w") as file:
+            file.write("orderId: '101'\n")
+        change = changes.get(timeout=10)
+        show(sdk, "configuration subscribe", change, {"orderId": "101"})
+        ended = client.unsubscribe_configuration("cfg", subscription)
+        show(sdk, "configuration unsubscribe", ended, True)
+
+
+async def asynchronous_configuration():
+    sdk = "python, asyncio"
+    async with AsyncDaprClient() as client:
+        got = (await client.get_configuration("cfg", ["orderId"])).items
+        show(sdk, "configuration get", got["orderId"].value, "101")
+        outcome = await client.subscribe_configuration("cfg", ["orderId"], lambda *_: None)
+        why = "nothing: it walks an asynchronous stream as if it were not one"
+        show(sdk, "configuration subscribe", outcome, None, why)
+
+
+if sys.argv[1:] == ["token"]:
+    sync()
+    asyncio.run(asynchronous())
+    without_token()
+    configuration(with_token=True)
+else:
+    configuration(with_token=False)
+    asyncio.run(asynchronous_configuration())
 sys.exit(1 if FAILED else 0)

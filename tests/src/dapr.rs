@@ -43,6 +43,58 @@ pub struct Bulk {
     pub data: BTreeMap<String, Secret>,
 }
 
+/// What Dapr's `GetConfiguration` and `SubscribeConfiguration` take.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GetItems {
+    /// The store.
+    #[prost(string, tag = "1")]
+    pub store: String,
+    /// The keys.
+    #[prost(string, repeated, tag = "2")]
+    pub keys: Vec<String>,
+}
+
+/// `ConfigurationItem`
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Item {
+    /// The value.
+    #[prost(string, tag = "1")]
+    pub value: String,
+    /// The version.
+    #[prost(string, tag = "2")]
+    pub version: String,
+}
+
+/// `GetConfigurationResponse`
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Items {
+    /// The items.
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub items: BTreeMap<String, Item>,
+}
+
+/// `SubscribeConfigurationResponse`
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Change {
+    /// The subscription.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// What has changed.
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub items: BTreeMap<String, Item>,
+}
+
+/// `UnsubscribeConfigurationResponse`
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Unsubscribed {
+    /// Whether there was such a subscription.
+    #[prost(bool, tag = "1")]
+    pub ok: bool,
+    /// Why not.
+    #[prost(string, tag = "2")]
+    pub message: String,
+}
+
 /// No fields.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Empty {}

@@ -249,6 +249,78 @@ pub struct Reply<R> {
     pub message: Option<R>,
 }
 
+/// A call that is answered more than once.
+#[derive(Debug)]
+pub struct Stream {
+    runtime: tokio::runtime::Runtime,
+    body: h2::RecvStream,
+    data: Vec<u8>,
+    /// The status, where the call was refused.
+    pub status: Option<u32>,
+}
+
+impl Stream {
+    /// Calls a method.
+    pub fn open(
+        address: SocketAddr,
+        method: &str,
+        message: &impl Message,
+        metadata: &[(&str, &str)],
+    ) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("a runtime can be made");
+        let message = message.encode_to_vec();
+        let (head, body) = runtime.block_on(async {
+            let (answer, _) = send(address, method, message, metadata).await;
+            answer.await.expect("it answers").into_parts()
+        });
+        let status = head.headers.get("grpc-status");
+        let status = status.and_then(|status| status.to_str().ok()?.parse().ok());
+        Self {
+            runtime,
+            body,
+            data: Vec::new(),
+            status,
+        }
+    }
+
+    /// The next message, or nothing where the stream has ended.
+    pub fn receive<R: Message + Default>(&mut self) -> Option<R> {
+        self.within(PATIENCE).expect("a message comes, or the end")
+    }
+
+    /// Whether no message comes for a while.
+    pub fn is_silent(&mut self, time: Duration) -> bool {
+        self.within::<crate::dapr::Empty>(time).is_err()
+    }
+
+    fn within<R: Message + Default>(&mut self, time: Duration) -> Result<Option<R>, ()> {
+        let (body, data) = (&mut self.body, &mut self.data);
+        self.runtime.block_on(async {
+            loop {
+                if let Some((length, rest)) = data.get(1..).and_then(<[u8]>::split_first_chunk) {
+                    let length = u32::from_be_bytes(*length) as usize;
+                    if let Some(message) = rest.get(..length) {
+                        let message = R::decode(message).expect("it is a message");
+                        data.drain(..length + 5);
+                        return Ok(Some(message));
+                    }
+                }
+                match tokio::time::timeout(time, body.data()).await {
+                    Ok(Some(Ok(chunk))) => {
+                        drop(body.flow_control().release_capacity(chunk.len()));
+                        data.extend_from_slice(&chunk);
+                    }
+                    Ok(_) => return Ok(None),
+                    Err(_) => return Err(()),
+                }
+            }
+        })
+    }
+}
+
 /// `google.rpc.ErrorInfo`
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Detail {
@@ -281,19 +353,20 @@ struct Status {
     details: Vec<Any>,
 }
 
-async fn call<R: Message + Default>(
+/// Sends a call; its answer, and the connection that carries it.
+async fn send(
     address: SocketAddr,
     method: &str,
     message: Vec<u8>,
     metadata: &[(&str, &str)],
-) -> Reply<R> {
+) -> (h2::client::ResponseFuture, tokio::task::AbortHandle) {
     let stream = tokio::net::TcpStream::connect(address)
         .await
         .expect("it listens");
     let (client, connection) = h2::client::handshake(stream)
         .await
         .expect("it speaks HTTP/2");
-    let connection = tokio::spawn(connection);
+    let connection = tokio::spawn(connection).abort_handle();
     let mut request = http::Request::post(format!("http://localhost/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -309,6 +382,16 @@ async fn call<R: Message + Default>(
     let frame = [&[0], &length.to_be_bytes()[..], &message].concat();
     // A server that refuses a long message may not read it to its end.
     drop(body.send_data(Bytes::from(frame), true));
+    (answer, connection)
+}
+
+async fn call<R: Message + Default>(
+    address: SocketAddr,
+    method: &str,
+    message: Vec<u8>,
+    metadata: &[(&str, &str)],
+) -> Reply<R> {
+    let (answer, connection) = send(address, method, message, metadata).await;
     let (head, mut body) = answer.await.expect("it answers").into_parts();
     let mut data = Vec::new();
     while let Some(chunk) = body.data().await {
