@@ -281,6 +281,8 @@ mod tests {
     use crate::configuration::{ConfigurationStore as _, Item, Items, ItemsRequest};
     use crate::context::Context;
 
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
     fn items(text: &str) -> Items {
         parse(text.as_bytes()).unwrap()
     }
@@ -349,8 +351,7 @@ mod tests {
                     states.changed().await.unwrap();
                 }
             };
-            let patience = std::time::Duration::from_secs(10);
-            tokio::time::timeout(patience, changed).await.unwrap();
+            tokio::time::timeout(PATIENCE, changed).await.unwrap();
         };
         write("a: two", "two").await;
         // Of the same length, at once.
@@ -368,7 +369,12 @@ mod tests {
             "six"
         );
         std::fs::write(&file, "b: new").unwrap();
-        tokio::time::sleep(super::LOOK_EVERY * 6).await;
+        let changed = async {
+            while !states.borrow_and_update().contains_key("b") {
+                states.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, changed).await.unwrap();
         let items = store.get(&request, &context).await.unwrap();
         assert_eq!(items.keys().collect::<Vec<_>>(), ["b"]);
         std::fs::remove_file(&file).unwrap();
