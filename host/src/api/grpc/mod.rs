@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::Service as _;
-use tonic::{Code as Status_, Status};
+use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use zeroize::Zeroize as _;
 
@@ -127,7 +127,7 @@ impl Grpc {
                 Some(_) => "authentication error: api token mismatch",
             };
             return Err(of_http(
-                Status_::Unauthenticated,
+                GrpcCode::Unauthenticated,
                 "Unauthorized",
                 401,
                 detail,
@@ -141,7 +141,7 @@ impl Grpc {
         if !is_open {
             let detail = "requested endpoint is not available";
             return Err(of_http(
-                Status_::Unimplemented,
+                GrpcCode::Unimplemented,
                 "Not Implemented",
                 501,
                 detail,
@@ -194,7 +194,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// A status as Dapr makes it of one of HTTP.
-fn of_http(code: Status_, text: &str, http: u16, detail: &str) -> Status {
+fn of_http(code: GrpcCode, text: &str, http: u16, detail: &str) -> Status {
     let metadata = [
         ("http.code", http.to_string()),
         ("http.error_message", detail.to_owned()),
@@ -211,7 +211,7 @@ impl From<Fault> for Status {
             .map(|class| (CLASS.to_owned(), class.code().to_owned()));
         let metadata: HashMap<_, _> = class.into_iter().collect();
         let details = ErrorDetails::with_error_info(fault.code.name(), DOMAIN, metadata);
-        let code = Status_::from_i32(fault.code.grpc_status());
+        let code = GrpcCode::from_i32(fault.code.grpc_status());
         fault.log();
         Self::with_error_details(code, fault.message, details)
     }
