@@ -48,7 +48,8 @@
 //! In reading order: [`Resolver`] and [`ResolverBuilder`], [`component`] for what comes out,
 //! [`problem`] and [`error`] for what goes wrong, [`policy`] for who may read what, [`stores`] for
 //! where secrets come from, [`secret`] for values, [`observer`] for logs and metrics of your own,
-//! [`guest`] for other guests, and `api` (feature `serve`) for Dapr's own APIs.
+//! [`guest`] for other guests, and with the feature `serve` `api` for Dapr's own APIs and
+//! `configuration` for stores of items that change.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

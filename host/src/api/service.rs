@@ -250,16 +250,10 @@ impl Service {
         request.options = options;
         let read = loaded.resolver.get(store, request, &self.context()).await;
         let secret = read.map_err(|error| get_fault(store, name, &error))?;
-        let refuse = |class, reason: &str| {
-            let message = format!(
-                "failed getting secret with key {name} from secret store {store}: {reason}"
-            );
-            Fault::new(Code::SecretGet, message).of_class(class)
-        };
         match loaded.resolver.mode() {
             Mode::Dapr => {}
             Mode::Strict if secret.iter().all(|(_, value)| value.reveal_text().is_ok()) => {}
-            Mode::Strict => return Err(refuse(Class::ValueNotText, "a value is not UTF-8")),
+            Mode::Strict => return Err(get_failed(store, name, Class::ValueNotText, NOT_TEXT)),
         }
         Ok(secret)
     }
@@ -274,19 +268,15 @@ impl Service {
         let (namespace, options) = request_metadata(metadata);
         let mut request = BulkRequest::new(namespace);
         request.options = options;
-        let refuse = |class, reason: &str| {
-            let message = format!("failed getting secrets from secret store {store}: {reason}");
-            Fault::new(Code::SecretGet, message).of_class(class)
-        };
         let read = loaded.resolver.bulk(store, request, &self.context()).await;
-        let secrets = read.map_err(|error| refuse(error.class, error.reason()))?;
+        let secrets = read.map_err(|error| bulk_failed(store, error.class, error.reason()))?;
         let is_text = |value: &SecretValue| value.reveal_text().is_ok();
         let all_text = || {
             let mut values = secrets.values().flat_map(Secret::iter);
             values.all(|(_, value)| is_text(value))
         };
         if loaded.resolver.mode() == Mode::Strict && !all_text() {
-            return Err(refuse(Class::ValueNotText, "a value is not UTF-8"));
+            return Err(bulk_failed(store, Class::ValueNotText, NOT_TEXT));
         }
         Ok(secrets)
     }
@@ -389,15 +379,26 @@ fn request_metadata(mut metadata: BTreeMap<String, String>) -> (String, Vec<(Str
 /// Why one secret could not be read, in Dapr's words.
 fn get_fault(store: &str, name: &str, error: &SecretError) -> Fault {
     // A namespace that is not granted is refused by the same door.
-    let fault = if error.class == Class::PolicyDenied {
+    if error.class == Class::PolicyDenied {
         let (name, store) = (go::quoted(name), go::quoted(store));
         let message = format!("access denied by policy to get {name} from {store}");
-        Fault::new(Code::PermissionDenied, message)
-    } else {
-        let reason = error.reason();
-        let message =
-            format!("failed getting secret with key {name} from secret store {store}: {reason}");
-        Fault::new(Code::SecretGet, message)
-    };
-    fault.of_class(error.class)
+        return Fault::new(Code::PermissionDenied, message).of_class(error.class);
+    }
+    get_failed(store, name, error.class, error.reason())
+}
+
+/// The reason where a value is needed as text and is not.
+pub(crate) const NOT_TEXT: &str = "a value is not UTF-8";
+
+/// One secret could not be read.
+pub(crate) fn get_failed(store: &str, name: &str, class: Class, reason: &str) -> Fault {
+    let message =
+        format!("failed getting secret with key {name} from secret store {store}: {reason}");
+    Fault::new(Code::SecretGet, message).of_class(class)
+}
+
+/// All secrets of a store could not be read.
+pub(crate) fn bulk_failed(store: &str, class: Class, reason: &str) -> Fault {
+    let message = format!("failed getting secrets from secret store {store}: {reason}");
+    Fault::new(Code::SecretGet, message).of_class(class)
 }

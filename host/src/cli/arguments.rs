@@ -96,7 +96,7 @@ pub(super) enum Verb {
     Bulk(BulkArguments),
     /// List the stores of documents, and the kinds that are known
     Stores(StoresArguments),
-    /// Serve Dapr's APIs to Dapr SDKs: secrets, health, metadata and shutdown
+    /// Serve Dapr's APIs to Dapr SDKs: secrets, configuration, health, metadata and shutdown
     Serve(ServeArguments),
     /// Print completions for a shell
     Completions(CompletionsArguments),
@@ -218,10 +218,10 @@ pub(super) struct ServeArguments {
     pub(super) allow_public_without_token: bool,
     /// The port on which the app listens
     ///
-    /// With it, `/v1.0/healthz` waits for the app.
+    /// With it, `/v1.0/healthz` waits for the app, and the app can be told of configuration.
     #[arg(long, value_name = "PORT")]
     pub(super) app_port: Option<u16>,
-    /// What the app speaks, for the metadata
+    /// What the app speaks; only one that speaks `http` can be told of configuration
     #[arg(long, value_name = "PROTOCOL", default_value = "http")]
     pub(super) app_protocol: String,
     /// The host on which the app listens

@@ -17,9 +17,9 @@ use zeroize::Zeroize as _;
 
 use self::proto::dapr_server::{Dapr, DaprServer};
 use crate::api::access::{Api, TOKEN_HEADER};
-use crate::api::fault::{CLASS, Code, Fault};
+use crate::api::fault::{CLASS, Fault};
 use crate::api::metadata::PLACEMENT;
-use crate::api::service::{DAPR_VERSION, Service};
+use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, Service};
 use crate::configuration::{Item, Items, ItemsRequest};
 use crate::error::Class;
 use crate::secret::Secret;
@@ -334,13 +334,8 @@ impl Dapr for Calls {
             metadata,
         } = request.into_inner();
         let secret = self.service.secret(&store_name, &key, metadata).await?;
-        let data = reveal(&secret).map_err(|class| {
-            let message = format!(
-                "failed getting secret with key {key} from secret store {store_name}: \
-                 a value is not UTF-8"
-            );
-            Fault::new(Code::SecretGet, message).of_class(class)
-        })?;
+        let data = reveal(&secret)
+            .map_err(|class| service::get_failed(&store_name, &key, class, NOT_TEXT))?;
         self.respond(proto::GetSecretResponse { data })
     }
 
@@ -355,12 +350,8 @@ impl Dapr for Calls {
         let secrets = self.service.secrets(&store_name, metadata).await?;
         let mut data = BTreeMap::new();
         for (name, secret) in &secrets {
-            let secrets = reveal(secret).map_err(|class| {
-                let message = format!(
-                    "failed getting secrets from secret store {store_name}: a value is not UTF-8"
-                );
-                Fault::new(Code::SecretGet, message).of_class(class)
-            })?;
+            let secrets = reveal(secret)
+                .map_err(|class| service::bulk_failed(&store_name, class, NOT_TEXT))?;
             data.insert(name.clone(), proto::SecretResponse { secrets });
         }
         self.respond(proto::GetBulkSecretResponse { data })
