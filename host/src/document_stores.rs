@@ -12,6 +12,7 @@ use crate::batch::{self, Batch};
 use crate::component::{Component, Property, ResolvedComponent, Value};
 use crate::context::Context;
 use crate::deadline::within;
+use crate::earlier::Earlier;
 use crate::error::Class;
 use crate::finish::{self, Finished};
 use crate::guest::GuestError;
@@ -30,16 +31,19 @@ use crate::stores::{
 };
 use crate::suggest;
 
-/// Opens them: those first that need no other, then those that need these. Stores that need each
+/// Opens them, where that is granted: those first that need no other, then those that need these. Stores that need each
 /// other are refused, and the problem shows the circle.
 pub(crate) async fn open(
     inner: &Inner,
     loaded: &mut Loaded,
-    grants: &Arc<Grants>,
     secrets: &Secrets,
     context: &Context,
     run: &Run,
+    earlier: Option<&Earlier>,
 ) -> Opened {
+    let Some(grants) = &inner.document_stores else {
+        return Opened::default();
+    };
     let Order { ready, circular } = in_order(loaded, secrets);
     let mut opening = Opening {
         inner,
@@ -47,6 +51,7 @@ pub(crate) async fn open(
         secrets,
         context,
         run,
+        earlier,
         opened: Opened::default(),
         spent: Duration::ZERO,
     };
@@ -126,6 +131,8 @@ struct Opening<'o> {
     secrets: &'o Secrets,
     context: &'o Context,
     run: &'o Run,
+    /// Stores that need not be opened again.
+    earlier: Option<&'o Earlier>,
     opened: Opened,
     /// How long the guest has placed answers.
     spent: Duration,
@@ -137,17 +144,19 @@ impl Opening<'_> {
         let Some(component) = batch.and_then(|batch| batch.component(index)).cloned() else {
             return;
         };
+        if self
+            .earlier
+            .is_some_and(|earlier| earlier.keeps(&component.name, self.secrets))
+        {
+            return;
+        }
         if loaded.budget.is_late() {
             let error = StoreError::new(Class::TimedOut, "it was not opened before the deadline");
-            let place = &component.type_position;
-            let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
-            loaded.problems.push(problem);
+            self.refuse(loaded, &component, error);
             return;
         }
         if let Err(error) = check_kind(&component, self.grants) {
-            let place = &component.type_position;
-            let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
-            loaded.problems.push(problem);
+            self.refuse(loaded, &component, error);
             return;
         }
         let Some(resolved) = self.resolve(loaded, batch_index, index).await else {
@@ -162,22 +171,38 @@ impl Opening<'_> {
             .iter()
             .any(|property| matches!(property.value, Value::Secret(_)));
         let opened = match self.config(&component, &resolved.properties) {
-            Ok(config) => within(self.context, open_aside(config)).await,
+            Ok(config)
+                if self
+                    .earlier
+                    .is_some_and(|earlier| earlier.has(&config, self.secrets)) =>
+            {
+                return;
+            }
+            Ok(config) => {
+                let opening = within(self.context, open_aside(config.clone()));
+                opening.await.map(|store| (config, store))
+            }
             Err(error) => Err(error),
         };
-        let opened = match opened {
-            Ok(store) if from_secrets => Ok(Arc::new(Discreet(store)) as Arc<dyn SecretStore>),
-            Err(error) if from_secrets => Err(Discreet::hide(&error)),
-            opened => opened,
-        };
         match opened {
-            Ok(store) => self.secrets.insert(&component.name, store),
+            Ok((config, store)) if from_secrets => {
+                self.secrets
+                    .insert_opened(config, Arc::new(Discreet(store)));
+            }
+            Ok((config, store)) => self.secrets.insert_opened(config, store),
             Err(mut error) => {
-                let place = place_of(&component, &mut error);
-                let problem = refuse(self.inner.mode, &component, place, error, self.secrets);
-                loaded.problems.push(problem);
+                if from_secrets {
+                    error = Discreet::hide(&error);
+                }
+                self.refuse(loaded, &component, error);
             }
         }
+    }
+
+    fn refuse(&self, loaded: &mut Loaded, component: &Component, mut error: StoreError) {
+        let place = place_of(component, &mut error);
+        let problem = refuse(self.inner.mode, component, place, error, self.secrets);
+        loaded.problems.push(problem);
     }
 
     /// Resolves the references of one component. It is finished once more with all the others,

@@ -11,6 +11,7 @@ use crate::component::{Origin, ResolvedComponent};
 use crate::context::Context;
 use crate::document::Document;
 use crate::document_stores;
+use crate::earlier::Earlier;
 use crate::error::SecretError;
 use crate::finish::{self, Finished};
 use crate::guest::Answers;
@@ -69,6 +70,10 @@ impl Resolver {
         ResolverBuilder::default()
     }
 
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.inner.secrets
+    }
+
     pub(crate) fn from_inner(inner: Inner) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -85,17 +90,13 @@ impl Resolver {
         let run = Run::default();
         let mut loaded = self.inner.load(documents, context, &run, false).await;
         let fetching = Instant::now();
-        let (secrets, mut answers) = match &inner.document_stores {
+        let secrets = match &inner.document_stores {
             // Stores that stand in the documents are this call's alone.
-            Some(grants) => {
-                let secrets = inner.secrets.fork();
-                let opening =
-                    document_stores::open(inner, &mut loaded, grants, &secrets, context, &run);
-                let answers = opening.await.answers;
-                (secrets, answers)
-            }
-            None => (inner.secrets.clone(), AnswerMap::new()),
+            Some(_) => inner.secrets.fork(),
+            None => inner.secrets.clone(),
         };
+        let opening = document_stores::open(inner, &mut loaded, &secrets, context, &run, None);
+        let mut answers = opening.await.answers;
         let requests = loaded.requests();
         let references = requests.map(|request| secrets.origin(request)).collect();
         let loaded_components = loaded.selected.iter().map(Vec::len).sum();
@@ -206,15 +207,32 @@ impl Resolver {
         documents: Vec<Document>,
         context: &Context,
     ) -> (Self, Vec<Problem>) {
+        self.with_stores(documents, context, None).await
+    }
+
+    /// The same, where most of these stores were opened earlier and need not be again.
+    pub async fn with_stores_since(
+        &self,
+        documents: Vec<Document>,
+        context: &Context,
+        earlier: &Earlier,
+    ) -> (Self, Vec<Problem>) {
+        self.with_stores(documents, context, Some(earlier)).await
+    }
+
+    async fn with_stores(
+        &self,
+        documents: Vec<Document>,
+        context: &Context,
+        earlier: Option<&Earlier>,
+    ) -> (Self, Vec<Problem>) {
         let run = Run::default();
         let mut loaded = self.inner.load(documents, context, &run, false).await;
         let secrets = self.inner.secrets.fork();
-        if let Some(grants) = &self.inner.document_stores {
-            let opening =
-                document_stores::open(&self.inner, &mut loaded, grants, &secrets, context, &run);
-            let problems = opening.await.problems;
-            loaded.problems.extend(problems);
-        }
+        let (old, stores) = (&self.inner, &mut loaded);
+        let opening = document_stores::open(old, stores, &secrets, context, &run, earlier);
+        let problems = opening.await.problems;
+        loaded.problems.extend(problems);
         let inner = Inner {
             guest: self.inner.guest.clone(),
             secrets,

@@ -23,7 +23,7 @@ use crate::problem::printable;
 use crate::request::{AnswerMap, Request};
 use crate::run::{Fetch, FetchKey, Run};
 use crate::secret::{Secret, SecretValue};
-use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
+use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreConfig, StoreError};
 use crate::suggest;
 
 /// Named stores with the policy that guards them.
@@ -52,6 +52,8 @@ struct Named {
     store: Arc<dyn SecretStore>,
     /// Distinguishes a store from one that had its name before.
     instance: u64,
+    /// What a document's store was opened with.
+    settings: Option<Arc<StoreConfig>>,
 }
 
 /// Settings of the door.
@@ -100,8 +102,48 @@ impl Secrets {
 
     /// Adds a store, in place of one of the same name.
     pub(crate) fn insert(&self, name: impl Into<String>, store: Arc<dyn SecretStore>) {
+        self.insert_with(name.into(), store, None);
+    }
+
+    /// Adds a store that a document declares, with what it was opened with.
+    pub(crate) fn insert_opened(&self, settings: StoreConfig, store: Arc<dyn SecretStore>) {
+        self.insert_with(settings.name.clone(), store, Some(Arc::new(settings)));
+    }
+
+    fn insert_with(
+        &self,
+        name: String,
+        store: Arc<dyn SecretStore>,
+        settings: Option<Arc<StoreConfig>>,
+    ) {
         let instance = self.door.shared.next.fetch_add(1, Ordering::Relaxed);
-        write(&self.door.stores).insert(name.into(), Arc::new(Named { store, instance }));
+        let named = Named {
+            store,
+            instance,
+            settings,
+        };
+        write(&self.door.stores).insert(name, Arc::new(named));
+    }
+
+    /// Adds the store of this name that another door has, where that one was opened with these
+    /// settings, or with any; whether there is such a store.
+    pub(crate) fn take_over(
+        &self,
+        other: &Self,
+        name: &str,
+        settings: Option<&StoreConfig>,
+    ) -> bool {
+        let Some(named) = read(&other.door.stores).get(name).cloned() else {
+            return false;
+        };
+        let of_document = named.settings.as_ref();
+        let is_meant =
+            of_document.is_some_and(|before| settings.is_none_or(|now| now.is_as(before)));
+        if is_meant {
+            let store = Arc::clone(&named.store);
+            self.insert_with(name.to_owned(), store, named.settings.clone());
+        }
+        is_meant
     }
 
     /// Records why a store cannot be used.

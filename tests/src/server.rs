@@ -144,6 +144,17 @@ impl Server {
         assert!(text.contains(part), "`{part}` is not in the log: {text}");
     }
 
+    /// How much memory it holds, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("Linux tells")
+    }
+
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();

@@ -13,6 +13,12 @@ pub(crate) const TOKEN_HEADER: &str = "dapr-api-token";
 pub struct Access {
     /// What a caller must send as `dapr-api-token`; nothing where everyone may call.
     pub token: Option<SecretValue>,
+}
+
+/// The lists of a Configuration's `spec.api`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ApiLists {
     /// The APIs that may be called; all where there is none.
     pub allowed: Vec<ApiRule>,
     /// The APIs that may not, which counts first.
@@ -67,7 +73,9 @@ impl Access {
         // Compared with what a caller sent, and shown to nobody.
         sent.is_some_and(|sent| token.reveal().ct_eq(sent).into())
     }
+}
 
+impl ApiLists {
     /// Whether an API is there over HTTP.
     pub(crate) fn allows_http(&self, api: Api) -> bool {
         self.allows(api, |rule| rule.protocol.eq_ignore_ascii_case("http"))
@@ -95,7 +103,7 @@ impl ApiRule {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Api, ApiRule};
+    use super::{Access, Api, ApiLists, ApiRule};
 
     const SECRETS: Api = Api {
         name: "secrets",
@@ -103,15 +111,14 @@ mod tests {
         route: "v1.0/secrets/{secretStoreName}/{key}",
     };
 
-    fn access(allowed: &[[&str; 3]], denied: &[[&str; 3]]) -> Access {
+    fn lists(allowed: &[[&str; 3]], denied: &[[&str; 3]]) -> ApiLists {
         let rules = |rules: &[[&str; 3]]| -> Vec<_> {
             let rules = rules.iter();
             let rules =
                 rules.map(|[name, version, protocol]| ApiRule::new(*name, *version, *protocol));
             rules.collect()
         };
-        Access {
-            token: None,
+        ApiLists {
             allowed: rules(allowed),
             denied: rules(denied),
         }
@@ -119,33 +126,32 @@ mod tests {
 
     #[test]
     fn rules_are_of_a_protocol() {
-        let http = access(&[], &[["secrets", "v1", "HTTP"]]);
+        let http = lists(&[], &[["secrets", "v1", "HTTP"]]);
         assert!(!http.allows_http(SECRETS));
         assert!(http.allows_grpc(SECRETS));
         // Dapr compares gRPC's as it is written.
-        assert!(access(&[], &[["secrets", "v1", "GRPC"]]).allows_grpc(SECRETS));
-        assert!(!access(&[], &[["secrets", "v1", "grpc"]]).allows_grpc(SECRETS));
+        assert!(lists(&[], &[["secrets", "v1", "GRPC"]]).allows_grpc(SECRETS));
+        assert!(!lists(&[], &[["secrets", "v1", "grpc"]]).allows_grpc(SECRETS));
     }
 
     #[test]
     fn denial_counts_first_and_lists_that_name_nothing_allow_nothing() {
-        let both = access(&[["secrets", "v1", "http"]], &[["secrets", "v1", "http"]]);
+        let both = lists(&[["secrets", "v1", "http"]], &[["secrets", "v1", "http"]]);
         assert!(!both.allows_http(SECRETS));
-        assert!(!access(&[["state", "v1", "http"]], &[]).allows_http(SECRETS));
-        assert!(access(&[["state", "v1", "grpc"]], &[]).allows_http(SECRETS));
+        assert!(!lists(&[["state", "v1", "http"]], &[]).allows_http(SECRETS));
+        assert!(lists(&[["state", "v1", "grpc"]], &[]).allows_http(SECRETS));
     }
 
     #[test]
     fn an_older_form_names_the_beginning_of_a_path() {
-        assert!(!access(&[], &[["secrets", "v1.0", "http"]]).allows_http(SECRETS));
-        assert!(access(&[], &[["secrets", "v1alpha1", "http"]]).allows_http(SECRETS));
+        assert!(!lists(&[], &[["secrets", "v1.0", "http"]]).allows_http(SECRETS));
+        assert!(lists(&[], &[["secrets", "v1alpha1", "http"]]).allows_http(SECRETS));
     }
 
     #[test]
     fn a_token_is_compared_whole() {
         let access = Access {
             token: Some("t0ken".into()),
-            ..Access::default()
         };
         assert!(access.admits(Some(b"t0ken")));
         for wrong in [None, Some(&b"t0ke"[..]), Some(b"t0ken1"), Some(b"")] {

@@ -22,8 +22,12 @@ pub(crate) struct Subscriptions(Mutex<HashMap<String, (String, oneshot::Sender<(
 /// A subscription, which ends when dropped.
 pub(crate) struct Subscription {
     id: String,
+    /// The store's name.
+    name: String,
     request: ItemsRequest,
     store: Arc<dyn ConfigurationStore>,
+    /// What is loaded: another store may take the place of this one.
+    loads: watch::Receiver<Option<Arc<Loaded>>>,
     states: watch::Receiver<Arc<Items>>,
     known: Known,
     /// Whether the state that is there already may hold something new.
@@ -53,6 +57,7 @@ impl Service {
         store: &str,
         request: ItemsRequest,
     ) -> Result<Subscription, Fault> {
+        let loads = self.loads();
         let opened = self.configuration_store(store)?;
         let refused = |reason: &str| {
             let keys = shown(&request.keys);
@@ -76,6 +81,8 @@ impl Service {
         drop(listed);
         Ok(Subscription {
             id,
+            name: store.to_owned(),
+            loads,
             is_first: opened.begins_with_all(),
             request,
             store: opened,
@@ -161,7 +168,7 @@ impl Subscription {
     }
 
     /// Waits for what differs from what was told last; nothing where the subscription or the server
-    /// has ended.
+    /// has ended, or the store is no longer there.
     pub(crate) async fn next(&mut self) -> Option<Items> {
         loop {
             if std::mem::take(&mut self.is_first) {
@@ -171,12 +178,39 @@ impl Subscription {
                 biased;
                 _ = &mut self.ended => return None,
                 () = self.service.end.reaches(Phase::Ending) => return None,
+                loaded = self.loads.changed() => {
+                    loaded.ok()?;
+                    self.follow().await?;
+                }
                 changed = self.states.changed() => changed.ok()?,
             }
             let state = Arc::clone(&self.states.borrow_and_update());
             let differences = self.known.differences(&state, &self.request, &self.store);
             if !differences.is_empty() {
                 return Some(differences);
+            }
+        }
+    }
+
+    /// Watches the store that has this name now; nothing where there is none.
+    async fn follow(&mut self) -> Option<()> {
+        let loaded = self.loads.borrow_and_update().clone()?;
+        let store = Arc::clone(loaded.configurations.get(&self.name)?);
+        if Arc::ptr_eq(&store, &self.store) {
+            return Some(());
+        }
+        let watching = store.watch(&self.request, &self.service.context()).await;
+        match watching {
+            Ok(states) => {
+                (self.store, self.states) = (store, states);
+                self.states.mark_changed();
+                Some(())
+            }
+            Err(error) => {
+                let (store, id) = (self.name.as_str(), self.id.as_str());
+                let reason = error.message;
+                tracing::error!(store, id, "the subscription ends: {reason}");
+                None
             }
         }
     }

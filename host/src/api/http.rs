@@ -17,7 +17,6 @@ use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::json::Json;
 use crate::api::route::{Ask, DAPR_APIS, DAPR_VERSIONS, INVOKE, Route, route};
 use crate::api::service::Service;
-use crate::api::settings::CallLog;
 use crate::api::{configuration, go, items, metadata};
 use crate::secret::Secret;
 
@@ -40,8 +39,6 @@ pub(crate) struct Http {
     pub(crate) surface: Surface,
     /// How many bytes a body may have.
     pub(crate) most_body: usize,
-    /// Which calls are logged.
-    pub(crate) log: CallLog,
 }
 
 impl Http {
@@ -53,13 +50,14 @@ impl Http {
     {
         let path = request.uri().path();
         let known = || route(&go::clean(&go::escaped_path(path)?));
-        let route = self.log.is_on.then(known).flatten();
-        let is_left_out = self.log.omits_health && route.as_ref().is_some_and(Route::is_health);
-        if !self.log.is_on || is_left_out {
+        let log = self.service.settings().log;
+        let route = log.is_on.then(known).flatten();
+        let is_left_out = log.omits_health && route.as_ref().is_some_and(Route::is_health);
+        if !log.is_on || is_left_out {
             return self.dispatch(request).await;
         }
         let begin = Instant::now();
-        let method = if self.log.hides_paths {
+        let method = if log.hides_paths {
             route.as_ref().map_or("", Route::name).to_owned()
         } else {
             format!("{} {path}", request.method())
@@ -118,7 +116,7 @@ impl Http {
     fn serves(&self, route: &Route) -> bool {
         let is_allowed = || {
             let api = route.api();
-            api.is_none_or(|api| self.service.access.allows_http(api))
+            api.is_none_or(|api| self.service.settings().api.allows_http(api))
         };
         match self.surface {
             Surface::Whole => is_allowed(),
@@ -305,7 +303,8 @@ impl Http {
         {
             self.service.note_unserved(&format!("{version}/{api}"));
         }
-        let invokes = self.surface == Surface::Whole && self.service.access.allows_http(INVOKE);
+        let invokes =
+            self.surface == Surface::Whole && self.service.settings().api.allows_http(INVOKE);
         if invokes {
             let message =
                 "failed getting app id either from the URL path or the header dapr-app-id";
@@ -316,7 +315,8 @@ impl Http {
     }
 
     fn wrong_method(&self, route: &Route) -> Answer {
-        let invokes = self.surface == Surface::Whole && self.service.access.allows_http(INVOKE);
+        let invokes =
+            self.surface == Surface::Whole && self.service.settings().api.allows_http(INVOKE);
         if invokes {
             return self.unknown("");
         }

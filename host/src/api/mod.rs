@@ -43,7 +43,7 @@ mod server;
 mod service;
 mod settings;
 
-pub use self::access::{Access, ApiRule};
+pub use self::access::{Access, ApiLists, ApiRule};
 pub use self::server::{Ending, Handle, Options, ServeError, Server};
 pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
 pub use self::settings::{CallLog, Settings};

@@ -14,7 +14,7 @@ use crate::api::grpc::Grpc;
 use crate::api::http::{Http, Surface};
 use crate::api::listener::{Listener, Protocol};
 use crate::api::service::{Identity, Loaded, Service};
-use crate::api::settings::CallLog;
+use crate::api::settings::Settings;
 use crate::secret::SecretValue;
 
 /// Where and how to serve.
@@ -43,8 +43,8 @@ pub struct Options {
     pub request_time: Duration,
     /// How long requests under way may take once the server ends: 5 s.
     pub graceful_time: Duration,
-    /// Which calls are logged; none.
-    pub log: CallLog,
+    /// What Configurations say; nothing.
+    pub settings: Settings,
 }
 
 impl Options {
@@ -63,7 +63,7 @@ impl Options {
             connections: 20_000,
             request_time: Duration::from_mins(1),
             graceful_time: Duration::from_secs(5),
-            log: CallLog::default(),
+            settings: Settings::default(),
         }
     }
 }
@@ -127,16 +127,16 @@ impl Server {
             connections,
             request_time,
             graceful_time,
-            log,
+            settings,
         } = options;
-        let service = Arc::new(Service::new(identity, access, app_token, request_time));
+        let service = Service::new(identity, access, app_token, request_time);
+        let service = Arc::new(service.with_settings(settings));
         let whole = Http {
             service: Arc::clone(&service),
             surface: Surface::Whole,
             most_body,
-            log,
         };
-        let of_grpc = Protocol::Grpc(Grpc::new(Arc::clone(&service), most_body, log.is_on));
+        let of_grpc = Protocol::Grpc(Grpc::new(Arc::clone(&service), most_body));
         let of_public = Protocol::Http(Http {
             surface: Surface::Public,
             ..whole.clone()
@@ -224,6 +224,11 @@ impl Handle {
     /// server is ready.
     pub fn load(&self, loaded: Loaded) {
         self.service.load(loaded);
+    }
+
+    /// Goes by these settings from now on, in place of those of [`Options::settings`].
+    pub fn set(&self, settings: Settings) {
+        self.service.set(settings);
     }
 
     /// Ends the server: what is under way may finish.

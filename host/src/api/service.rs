@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api::access::Access;
 use crate::api::app::App;
@@ -14,6 +14,7 @@ use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
 use crate::api::go;
+use crate::api::settings::Settings;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
 use crate::error::{Class, SecretError};
@@ -147,7 +148,8 @@ pub(crate) struct Service {
     pub(crate) timeout: Duration,
     /// How many bytes of bodies may be held at a time, of all requests together.
     pub(crate) bodies: Arc<Semaphore>,
-    loaded: RwLock<Option<Arc<Loaded>>>,
+    settings: RwLock<Arc<Settings>>,
+    loaded: watch::Sender<Option<Arc<Loaded>>>,
     app_ready: AtomicBool,
     /// What callers have added to the metadata.
     extended: Mutex<BTreeMap<String, String>>,
@@ -187,22 +189,45 @@ impl Service {
             subscriptions: Subscriptions::default(),
             timeout,
             bodies: Arc::new(Semaphore::new(MOST_BODIES)),
-            loaded: RwLock::default(),
+            settings: RwLock::default(),
+            loaded: watch::Sender::default(),
             app_ready,
             extended: Mutex::default(),
             unserved: Mutex::default(),
         }
     }
 
+    pub(crate) fn with_settings(self, settings: Settings) -> Self {
+        self.set(settings);
+        self
+    }
+
+    /// Goes by these settings from now on.
+    pub(crate) fn set(&self, settings: Settings) {
+        let settings = Arc::new(settings);
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&settings)
+    }
+
     /// Serves this from now on. Requests that have begun end with what was there before.
     pub(crate) fn load(&self, loaded: Loaded) {
-        let loaded = Some(Arc::new(loaded));
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        self.loaded.send_replace(Some(Arc::new(loaded)));
     }
 
     pub(crate) fn loaded(&self) -> Option<Arc<Loaded>> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        loaded.clone()
+        self.loaded.borrow().clone()
+    }
+
+    /// Sees each exchange of what is loaded.
+    pub(crate) fn loads(&self) -> watch::Receiver<Option<Arc<Loaded>>> {
+        self.loaded.subscribe()
     }
 
     /// Takes note that the app answers.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use crate::api::access::ApiRule;
+use crate::api::access::{ApiLists, ApiRule};
 use crate::document::Document;
 use crate::env::Environment;
 use crate::error::Class;
@@ -19,12 +19,13 @@ use crate::problem::{Place, Problem};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `spec.api.allowed`
-    pub allowed: Vec<ApiRule>,
-    /// `spec.api.denied`
-    pub denied: Vec<ApiRule>,
+    /// `spec.api`
+    pub api: ApiLists,
     /// `spec.logging.apiLogging`
     pub log: CallLog,
+    /// The feature `HotReload`: whether files are read again when they change. On where nothing is
+    /// said.
+    pub hot_reload: Option<bool>,
     /// Fields that have no effect here, such as `spec.mtls`.
     pub without_effect: Vec<String>,
 }
@@ -41,11 +42,13 @@ pub struct CallLog {
     pub omits_health: bool,
 }
 
+/// The feature of Dapr that has files watched.
+const HOT_RELOAD: &str = "HotReload";
+
 /// Fields of `spec` that have no effect here and guard nothing that is served here.
 const WITHOUT_EFFECT: &[&str] = &[
     "accessControl",
     "appHttpPipeline",
-    "features",
     "metric",
     "metrics",
     "mtls",
@@ -77,6 +80,12 @@ struct Rule {
     version: String,
     #[serde(default)]
     protocol: String,
+}
+
+#[derive(Deserialize)]
+struct Feature {
+    name: String,
+    enabled: bool,
 }
 
 #[derive(Deserialize)]
@@ -157,7 +166,9 @@ impl Settings {
                 let api: Option<Api> =
                     serde_yaml::from_value(value).map_err(|_| Refusal::unreadable("api"))?;
                 if let Some(Api { allowed, denied }) = api {
-                    for (list, read) in [(&mut self.allowed, allowed), (&mut self.denied, denied)] {
+                    let lists = &mut self.api;
+                    for (list, read) in [(&mut lists.allowed, allowed), (&mut lists.denied, denied)]
+                    {
                         if let Some(read) = read {
                             *list = rules(read, mode)?;
                         }
@@ -172,6 +183,17 @@ impl Settings {
                     log.is_on = read.enabled.unwrap_or(log.is_on);
                     log.hides_paths = read.obfuscate_urls.unwrap_or(log.hides_paths);
                     log.omits_health = read.omit_health_checks.unwrap_or(log.omits_health);
+                }
+            }
+            "features" => {
+                let features: Option<Vec<Feature>> =
+                    serde_yaml::from_value(value).map_err(|_| Refusal::unreadable("features"))?;
+                for Feature { name, enabled } in features.into_iter().flatten() {
+                    if name == HOT_RELOAD {
+                        self.hot_reload = Some(enabled);
+                    } else {
+                        self.without_effect.push("spec.features".to_owned());
+                    }
                 }
             }
             "httpPipeline" if !is_empty(&value, "handlers") => {
@@ -291,8 +313,8 @@ mod tests {
         let second = "spec:\n  api:\n    allowed:\n    - {name: '${API}', version: v1, protocol: http}\n  \
                       logging: {apiLogging: {enabled: true}}\n  tracing: {samplingRate: '1'}\n  mtls:\n";
         let settings = read(&[first, second]).unwrap();
-        assert_eq!(settings.allowed[0].name, "state");
-        assert_eq!(settings.denied[0].name, "metadata");
+        assert_eq!(settings.api.allowed[0].name, "state");
+        assert_eq!(settings.api.denied[0].name, "metadata");
         assert!(settings.log.is_on && !settings.log.hides_paths);
         assert_eq!(settings.without_effect, ["spec.tracing"]);
     }
@@ -303,8 +325,8 @@ mod tests {
         let text = "spec:\n  api:\n    allowed: [&r {name: secrets, version: v1, protocol: grpc}]\n    \
                     denied: [{<<: *r, protocol: http}]\n";
         let settings = read(&[text]).unwrap();
-        assert_eq!(settings.denied[0].name, "secrets");
-        assert_eq!(settings.denied[0].protocol, "http");
+        assert_eq!(settings.api.denied[0].name, "secrets");
+        assert_eq!(settings.api.denied[0].protocol, "http");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and nothing below it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -33,66 +34,181 @@ pub(super) struct Read {
 /// # Errors
 /// Fails where an argument names nothing; a file that cannot be read is a problem.
 pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Read> {
-    let except: BTreeSet<PathBuf> = except.iter().filter_map(|path| identity(path)).collect();
+    let listing = list(arguments, except)?;
+    for skipped in listing.skipped {
+        warn(&skipped.to_string(), quiet);
+    }
     let mut read = Read::default();
-    let mut stdin_read = false;
-    // A file that two arguments name is read once.
-    let mut known = BTreeSet::new();
-    for argument in arguments {
-        if argument == "-" {
-            if std::mem::replace(&mut stdin_read, true) {
-                bail!("`-` is given twice, and standard input can be read only once");
-            }
-            read.add("<stdin>".to_owned(), io::stdin().lock())
-                .context("failed to read standard input")?;
+    for listed in listing.files {
+        if read.is_full() {
+            read.leave_out();
             continue;
         }
-        let (paths, is_named) = expand(argument, quiet)?;
-        for path in paths {
-            if let Some(identity) = identity(&path) {
-                if except.contains(&identity) {
-                    warn(&path, "is the file of a store", quiet);
-                    continue;
-                }
-                if !known.insert(identity) {
-                    continue;
-                }
-            }
-            let name = path.display().to_string();
-            let added = fs::File::open(&path).and_then(|file| read.add(name, file));
-            match added {
-                Ok(()) => {}
-                Err(error) if is_named && error.kind() == io::ErrorKind::NotFound => {
-                    let failed = format!("failed to read `{}`", shown(&path));
-                    return Err(anyhow::Error::new(error).context(failed));
-                }
-                Err(error) => read.problems.push(unreadable(&path, &error)),
-            }
+        match listed.read() {
+            Ok(document) => read.add(document),
+            Err(Unread::Absent(error)) => return Err(error),
+            Err(Unread::Problem(problem)) => read.problems.push(problem),
         }
     }
     read.problems.extend(read.too_much());
     Ok(read)
 }
 
-impl Read {
-    /// Reads to the end, or one byte further than a document may have: the resolver then refuses it.
-    fn add(&mut self, name: String, source: impl io::Read) -> io::Result<()> {
-        if let Some((_, others)) = &mut self.left_out {
-            *others += 1;
-            return Ok(());
+/// The files that arguments name.
+#[derive(Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<Listed>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// A file to read, or standard input.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Listed {
+    /// Which argument names it, from 0.
+    argument: usize,
+    /// Nothing for standard input.
+    path: Option<PathBuf>,
+    /// Whether the argument names the file itself.
+    is_named: bool,
+}
+
+/// A file of a folder that is not read, and why.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Skipped {
+    path: PathBuf,
+    reason: &'static str,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` {} and is not loaded",
+            shown(&self.path),
+            self.reason
+        )
+    }
+}
+
+/// Why a file was not read.
+pub(super) enum Unread {
+    /// An argument names it, and it is not there.
+    Absent(anyhow::Error),
+    /// It cannot be read.
+    Problem(Problem),
+}
+
+/// Lists the files that arguments name, in the order given and each once. Files of `except` are left
+/// out.
+///
+/// # Errors
+/// Fails where an argument names nothing.
+pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Result<Listing> {
+    let except: BTreeSet<PathBuf> = except.iter().filter_map(|path| identity(path)).collect();
+    let mut listing = Listing::default();
+    let mut known = BTreeSet::new();
+    for (argument, text) in arguments.iter().enumerate() {
+        if text == "-" {
+            let is_given = |listed: &Listed| listed.path.is_none();
+            if listing.files.iter().any(is_given) {
+                bail!("`-` is given twice, and standard input can be read only once");
+            }
+            listing.files.push(Listed {
+                argument,
+                path: None,
+                is_named: true,
+            });
+            continue;
         }
-        let limits = Limits::default();
-        let text = read_all(source, limits.document_bytes)?;
-        self.bytes += text.len();
-        if self.bytes > limits.total_bytes {
-            self.left_out = Some((name, 0));
-        } else {
-            self.documents.push(Document::new(name, text));
+        let (paths, is_named) = expand(text, &mut listing.skipped)?;
+        for path in paths {
+            if let Some(identity) = identity(&path) {
+                if except.contains(&identity) {
+                    let reason = "is the file of a store";
+                    listing.skipped.push(Skipped { path, reason });
+                    continue;
+                }
+                if !known.insert(identity) {
+                    continue;
+                }
+            }
+            let path = Some(path);
+            listing.files.push(Listed {
+                argument,
+                path,
+                is_named,
+            });
         }
-        Ok(())
+    }
+    Ok(listing)
+}
+
+impl Listed {
+    /// A file that is given by its path.
+    pub(super) fn named(path: PathBuf) -> Self {
+        Self {
+            argument: 0,
+            path: Some(path),
+            is_named: true,
+        }
     }
 
-    fn too_much(&self) -> Option<Problem> {
+    /// Its path, where it is not standard input.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether an argument names the file itself.
+    pub(super) fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// Reads to the end, or one byte further than a document may have: the resolver then refuses it.
+    pub(super) fn read(&self) -> std::result::Result<Document, Unread> {
+        let most = Limits::default().document_bytes;
+        let Some(path) = &self.path else {
+            let read = read_all(io::stdin().lock(), most).context("failed to read standard input");
+            let text = read.map_err(Unread::Absent)?;
+            return Ok(Document::new("<stdin>", text));
+        };
+        match fs::File::open(path).and_then(|file| read_all(file, most)) {
+            Ok(text) => Ok(Document::new(path.display().to_string(), text)),
+            Err(error) if self.is_named && error.kind() == io::ErrorKind::NotFound => {
+                let failed = format!("failed to read `{}`", shown(path));
+                Err(Unread::Absent(anyhow::Error::new(error).context(failed)))
+            }
+            Err(error) => Err(Unread::Problem(unreadable(path, &error))),
+        }
+    }
+}
+
+impl Read {
+    /// Whether no more documents can be taken.
+    fn is_full(&self) -> bool {
+        self.left_out.is_some()
+    }
+
+    fn leave_out(&mut self) {
+        if let Some((_, others)) = &mut self.left_out {
+            *others += 1;
+        }
+    }
+
+    /// Takes a document, where it is not too much.
+    pub(super) fn add(&mut self, document: Document) {
+        if self.is_full() {
+            self.leave_out();
+            return;
+        }
+        self.bytes += document.text.len();
+        if self.bytes > Limits::default().total_bytes {
+            self.left_out = Some((document.name.to_string(), 0));
+        } else {
+            self.documents.push(document);
+        }
+    }
+
+    pub(super) fn too_much(&self) -> Option<Problem> {
         let (name, others) = self.left_out.as_ref()?;
         let most = Limits::default().total_bytes >> 20;
         let message = format!(
@@ -129,12 +245,9 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::new(Class::DocumentUnreadable, place, message, hint)
 }
 
-fn warn(path: &Path, reason: &str, quiet: bool) {
+fn warn(text: &str, quiet: bool) {
     if !quiet {
-        output::message(&format!(
-            "warning: `{}` {reason} and is not loaded",
-            shown(path)
-        ));
+        output::message(&format!("warning: {text}"));
     }
 }
 
@@ -144,10 +257,10 @@ fn shown(path: &Path) -> String {
 }
 
 /// The files that an argument names, and whether it names one itself.
-fn expand(argument: &str, quiet: bool) -> Result<(Vec<PathBuf>, bool)> {
+fn expand(argument: &str, skipped: &mut Vec<Skipped>) -> Result<(Vec<PathBuf>, bool)> {
     let path = Path::new(argument);
     if path.is_dir() {
-        return Ok((folder(path, quiet)?, false));
+        return Ok((folder(path, skipped)?, false));
     }
     if path.exists() || !argument.contains(['*', '?', '[', '{']) {
         return Ok((vec![path.to_owned()], true));
@@ -159,7 +272,7 @@ fn expand(argument: &str, quiet: bool) -> Result<(Vec<PathBuf>, bool)> {
     Ok((files, false))
 }
 
-fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
+fn folder(folder: &Path, left_out: &mut Vec<Skipped>) -> Result<Vec<PathBuf>> {
     let context = || format!("failed to read folder `{}`", shown(folder));
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(context)? {
@@ -182,7 +295,7 @@ fn folder(folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
         };
         match skipped {
             None => files.push(path),
-            Some(reason) => warn(&path, reason, quiet),
+            Some(reason) => left_out.push(Skipped { path, reason }),
         }
     }
     files.sort_by(|a, b| {

@@ -72,11 +72,12 @@ impl Given {
             .collect()
     }
 
-    /// The files that `--store` names, which are no documents.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
+    /// The files that `--store` names, each with its store. They are no documents.
+    pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
         let path = |config: &StoreConfig| {
             let kind = stores::registration(&config.kind).filter(|kind| kind.argument_is_path)?;
-            config.text(kind.argument).ok()?.map(PathBuf::from)
+            let path = config.text(kind.argument).ok()??;
+            Some((config.name.clone(), PathBuf::from(path)))
         };
         self.named.iter().filter_map(path).collect()
     }

@@ -1,31 +1,70 @@
 //! What a server serves, from documents: their stores, opened, and what to say where one cannot be.
+//!
+//! What has been served before is kept where it is the same, or where what is there now is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use keyref::api::{Loaded, LoadedComponent};
+use keyref::api::{Loaded, LoadedComponent, Settings};
 use keyref::component::Component;
 use keyref::configuration::{self, ConfigurationStore};
+use keyref::env::Environment;
 use keyref::error::Class;
 use keyref::problem::{Problem, terminal_safe};
-use keyref::stores::{StoreConfig, StoreError};
-use keyref::{Context, Document, InspectedComponent, Mode, ResolvedComponent, Resolver, Value};
+use keyref::stores::{self, StoreConfig, StoreError};
+use keyref::{
+    Context, Document, Earlier, InspectedComponent, Mode, ResolvedComponent, Resolver, Value,
+};
 
-use super::arguments::{Global, ServeArguments};
+use super::arguments::Global;
 use super::given::Need;
-use super::session::{self, Session};
+use super::inputs::{Snapshot, StoreFile};
+use super::session::{self, Session, Surroundings};
 use super::{Status, diagnostics};
 
 /// What a component can do, in Dapr's words: the kinds that can keep several values in a secret.
 const MULTIPLE_VALUES: &str = "MULTIPLE_KEY_VALUES_PER_SECRET";
 
+/// What was loaded, and what a later load may keep of it.
+pub(super) struct Served {
+    pub(super) loaded: Loaded,
+    /// The settings that configuration stores were opened with.
+    configurations: BTreeMap<String, StoreConfig>,
+    /// The files that secret stores read, by the store's name.
+    pub(super) files: BTreeMap<String, StoreFile>,
+    /// What the configurations say of the server.
+    pub(super) settings: Settings,
+    /// What is wrong and does not keep the rest from being served.
+    tolerated: Vec<Problem>,
+}
+
+/// What a load may keep of an earlier one.
+#[derive(Default)]
+pub(super) struct Before<'s> {
+    pub(super) served: Option<&'s Served>,
+    /// Stores whose files have changed.
+    pub(super) renewed: BTreeSet<String>,
+    /// Stores that are kept as they are, since what is there now is broken.
+    pub(super) kept: BTreeSet<String>,
+}
+
 /// Opens the stores of the documents and lists the components, or says why that cannot be.
 pub(super) async fn load(
     global: &Global,
-    arguments: &ServeArguments,
-) -> Result<std::result::Result<Loaded, Refusal>> {
-    let mut session = match session::open(global, &arguments.resources, Need::Values).await? {
+    snapshot: &Snapshot,
+    before: &Before<'_>,
+) -> Result<std::result::Result<Served, Refusal>> {
+    let surroundings = Surroundings::of(global)?;
+    let settings = match settings(global, snapshot) {
+        Ok(settings) => settings,
+        Err(problems) => return Ok(Err(problems.into())),
+    };
+    let mut files = surroundings.stores.files();
+    let (read, configurations) = (snapshot.read(), snapshot.configurations());
+    let beginning = session::begin(global, surroundings, read, configurations, Need::Values);
+    let mut session = match beginning.await? {
         Ok(session) => session,
         Err(refused) => return Ok(Err(refused.problems.into())),
     };
@@ -33,9 +72,28 @@ pub(super) async fn load(
         .resolver
         .inspect(session.documents.clone(), &session.context);
     let components = inspected.await.components;
+    files.extend(components.iter().filter_map(|inspected| {
+        let component = &inspected.component;
+        Some((component.name.clone(), file(component)?))
+    }));
+    let files = files.into_iter().map(|(name, path)| {
+        let file = before.file(&name, path);
+        (name, file)
+    });
+    let files = files.collect();
     let documents = session.documents.clone();
-    let opening = session.resolver.with_stores_of(documents, &session.context);
-    let (resolver, problems) = opening.await;
+    let (resolver, problems) = match before.earlier() {
+        Some(earlier) => {
+            let opening = session
+                .resolver
+                .with_stores_since(documents, &session.context, &earlier);
+            opening.await
+        }
+        None => {
+            let opening = session.resolver.with_stores_of(documents, &session.context);
+            opening.await
+        }
+    };
     let mut all = session.problems.clone();
     all.extend(problems);
     all.extend(session.slips(&resolver.stores(), &[]));
@@ -64,10 +122,11 @@ pub(super) async fn load(
         return Ok(Err(refusal(errors)));
     }
     warnings.iter().for_each(log);
+    let mut tolerated = warnings;
     let listed = list(&session.given, &components, &resolver);
     let documents = std::mem::take(&mut session.documents);
     let wanted = components.iter().map(|inspected| &inspected.component);
-    let opening = open_configurations(&resolver, documents, wanted, &session.context);
+    let opening = open_configurations(&resolver, documents, wanted, &session.context, before);
     let (configurations, problems) = opening.await;
     let (errors, warnings): (Vec<_>, Vec<_>) = problems
         .into_iter()
@@ -76,10 +135,97 @@ pub(super) async fn load(
         return Ok(Err(refusal(errors)));
     }
     warnings.iter().for_each(log);
+    tolerated.extend(warnings);
     let mut loaded = Loaded::new(resolver, listed);
-    loaded.configurations = configurations;
-    Ok(Ok(loaded))
+    let mut opened = BTreeMap::new();
+    for (config, store) in configurations {
+        loaded.configurations.insert(config.name.clone(), store);
+        opened.insert(config.name.clone(), config);
+    }
+    Ok(Ok(Served {
+        loaded,
+        configurations: opened,
+        files,
+        settings,
+        tolerated,
+    }))
 }
+
+/// What the configurations say of the server.
+pub(super) fn settings(
+    global: &Global,
+    snapshot: &Snapshot,
+) -> std::result::Result<Settings, Vec<Problem>> {
+    let environment = Environment::process();
+    Settings::read(
+        &snapshot.configurations(),
+        &environment,
+        session::mode(global),
+    )
+}
+
+impl Before<'_> {
+    /// The secret stores that need not be opened again.
+    fn earlier(&self) -> Option<Earlier> {
+        let mut earlier = Earlier::new(self.served?.loaded.resolver.clone());
+        earlier.renewed.clone_from(&self.renewed);
+        earlier.kept.clone_from(&self.kept);
+        Some(earlier)
+    }
+
+    /// A configuration store of before, where it was opened with these settings, or with any.
+    fn configuration(&self, name: &str, settings: Option<&StoreConfig>) -> Option<Configured> {
+        let served = self.served?;
+        let opened = served.configurations.get(name)?;
+        let is_meant = settings.is_none_or(|settings| settings.is_as(opened));
+        let store = served.loaded.configurations.get(name)?;
+        is_meant.then(|| (opened.clone(), Arc::clone(store)))
+    }
+
+    /// The file of a store, as it is when the store is opened, or was when that was tried last.
+    fn file(&self, name: &str, path: PathBuf) -> StoreFile {
+        let known = self.served.and_then(|served| served.files.get(name));
+        match known.filter(|file| file.is_at(&path)) {
+            Some(file) if self.kept.contains(name) => file.taken(),
+            Some(file) if !self.renewed.contains(name) => file.clone(),
+            _ => StoreFile::new(path),
+        }
+    }
+
+    /// Whether there was a store of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.served.is_some_and(|served| served.has(name))
+    }
+}
+
+impl Served {
+    /// Whether there is a store of this name.
+    fn has(&self, name: &str) -> bool {
+        let is_secrets = self.loaded.resolver.has_store(name);
+        is_secrets || self.loaded.configurations.contains_key(name)
+    }
+
+    /// What is wrong and could be served as it was before: an error, or why a store is not open.
+    pub(super) fn losses(&self) -> impl Iterator<Item = &Problem> {
+        self.tolerated.iter().filter(|problem| {
+            let subject = problem.subject.as_ref();
+            let is_lost = subject.is_some_and(|subject| !self.has(&subject.component));
+            diagnostics::is_error(problem) || is_lost
+        })
+    }
+}
+
+/// The file that a component names as a secret store's.
+fn file(component: &Component) -> Option<PathBuf> {
+    let kind = stores::registration(&component.component_type)?;
+    let mut items = component.items.iter();
+    let item = items.find(|item| item.name.eq_ignore_ascii_case(kind.argument))?;
+    let path = item.value.as_deref().filter(|_| kind.argument_is_path);
+    path.map(PathBuf::from)
+}
+
+/// A configuration store with the settings that it was opened with.
+type Configured = (StoreConfig, Arc<dyn ConfigurationStore>);
 
 /// The components for the metadata: stores of `--store`, and what documents declare but for stores
 /// that are not open.
@@ -113,12 +259,20 @@ async fn open_configurations(
     documents: Vec<Document>,
     declared: impl Iterator<Item = &Component>,
     context: &Context,
-) -> (BTreeMap<String, Arc<dyn ConfigurationStore>>, Vec<Problem>) {
-    let (mut stores, mut problems) = (BTreeMap::new(), Vec::new());
-    let wanted: BTreeSet<&str> = declared
+    before: &Before<'_>,
+) -> (Vec<Configured>, Vec<Problem>) {
+    let (mut stores, mut problems) = (Vec::new(), Vec::new());
+    let mut wanted: BTreeSet<&str> = declared
         .filter(|component| configuration::is_configuration(&component.component_type))
         .map(|component| component.name.as_str())
         .collect();
+    wanted.retain(|name| {
+        let kept = before.kept.contains(*name);
+        let kept = kept.then(|| before.configuration(name, None)).flatten();
+        let is_wanted = kept.is_none();
+        stores.extend(kept);
+        is_wanted
+    });
     if wanted.is_empty() {
         return (stores, problems);
     }
@@ -131,7 +285,7 @@ async fn open_configurations(
     problems.extend(resolution.problems.into_iter().filter(about));
     for resolved in &resolution.components {
         let component = &resolved.component;
-        if !configuration::is_configuration(&component.component_type) {
+        if !wanted.contains(component.name.as_str()) {
             continue;
         }
         let mut config = StoreConfig::new(&component.name, &component.component_type);
@@ -143,10 +297,12 @@ async fn open_configurations(
                 _ => config,
             };
         }
+        if let Some(same) = before.configuration(&component.name, Some(&config)) {
+            stores.push(same);
+            continue;
+        }
         match configuration::open(&config) {
-            Ok(store) => {
-                stores.insert(component.name.clone(), store);
-            }
+            Ok(store) => stores.push((config, store)),
             Err(error) => problems.push(unusable(resolved, error)),
         }
     }
@@ -206,7 +362,7 @@ fn is_fatal(problem: &Problem, session: &Session, optional: &BTreeSet<&str>) -> 
 /// Why nothing could be loaded.
 #[derive(Default)]
 pub(super) struct Refusal {
-    /// What is wrong.
+    /// What is wrong. Warnings may be among it.
     pub(super) problems: Vec<Problem>,
     /// The components, each with its type as Dapr shows it.
     types: BTreeMap<String, String>,

@@ -4,15 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use keyref::api::{Access, Ending, Handle, Identity, Loaded, Options, Server, Settings};
+use keyref::api::{Access, Ending, Handle, Identity, Options, Server, Settings};
 use keyref::env::{self, Environment};
-use keyref::problem::Problem;
 use keyref::secret::SecretValue;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::arguments::{Global, ServeArguments};
-use super::loading::{Refusal, fatal, load, log};
-use super::{Status, configurations, session};
+use super::inputs::Inputs;
+use super::loading::{self, Before, Refusal, fatal, load};
+use super::reloading::Reloading;
+use super::{Status, session};
 
 /// Serves until it is ended.
 pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<Status> {
@@ -22,38 +23,50 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     }
     // Before anything can take long, so that none is missed.
     let mut signals = Signals::listen()?;
-    let environment = Environment::process();
-    let settings = match settings(global, &environment)? {
+    let mut inputs = Inputs::of(global, arguments)?;
+    let reading = tokio::task::spawn_blocking(move || (inputs.look(true), inputs));
+    let (snapshot, mut inputs) = tokio::select! {
+        read = reading => read?,
+        () = signals.end.recv() => return Ok(Status::Done),
+    };
+    let snapshot = snapshot?;
+    for skipped in inputs.skipped() {
+        tracing::warn!("{skipped}");
+    }
+    let settings = match loading::settings(global, &snapshot) {
         Ok(settings) => settings,
         Err(problems) => return Ok(Refusal::from(problems).end()),
     };
-    let options = options(global, arguments, &settings, &environment)?;
+    let options = options(global, arguments, settings, &Environment::process())?;
     let server = match Server::bind(options).await {
         Ok(server) => server,
         Err(error) => return Ok(fatal(&error.to_string())),
     };
     let handle = server.handle();
     let serving = tokio::spawn(server.run());
+    let before = Before::default();
     let loaded = tokio::select! {
-        loaded = load(global, arguments) => loaded?,
+        loaded = load(global, &snapshot, &before) => loaded?,
         () = signals.end.recv() => {
             handle.end_now();
             return Ok(Status::Done);
         }
     };
-    match loaded {
-        Ok(loaded) => handle.load(loaded),
+    let served = match loaded {
+        Ok(served) => served,
         Err(refusal) => {
             handle.end_now();
             return Ok(refusal.end());
         }
-    }
+    };
+    handle.load(served.loaded.clone());
     let elapsed = begin.elapsed().as_millis();
     tracing::info!(
         scope = "dapr.runtime",
         "dapr initialized. Status: Running. Init Elapsed {elapsed}ms"
     );
-    let steering = steer(global, arguments, &settings, &handle, signals);
+    let reloading = Reloading::new(global, arguments, &handle, inputs, snapshot, served);
+    let steering = steer(reloading, &handle, signals);
     tokio::select! {
         ending = serving => Ok(match ending {
             Ok(Ending::Finished) => Status::Done,
@@ -101,80 +114,22 @@ impl EndSignals {
     }
 }
 
-/// Reloads at SIGHUP and ends the server at SIGTERM or SIGINT. Returns where it is to end at once:
-/// at a second signal.
-async fn steer(
-    global: &Global,
-    arguments: &ServeArguments,
-    settings: &Settings,
-    handle: &Handle,
-    mut signals: Signals,
-) {
-    loop {
-        tokio::select! {
-            () = signals.end.recv() => break,
-            _ = signals.hang_up.recv() => {}
-        }
-        tokio::select! {
-            () = signals.end.recv() => break,
-            () = reload(global, arguments, settings, handle) => {}
-        }
+/// Reloads what changes and ends the server at SIGTERM or SIGINT. Returns where it is to end at
+/// once: at a second signal.
+async fn steer(mut reloading: Reloading<'_>, handle: &Handle, mut signals: Signals) {
+    tokio::select! {
+        () = signals.end.recv() => {}
+        () = reloading.run(&mut signals.hang_up) => {}
     }
     tracing::info!("shutting down");
     handle.shut_down();
     signals.end.recv().await;
 }
 
-/// Reads all documents again. What is wrong with them keeps what was there before.
-async fn reload(global: &Global, arguments: &ServeArguments, settings: &Settings, handle: &Handle) {
-    match reloaded(global, arguments, settings).await {
-        Ok(Ok(loaded)) => {
-            handle.load(loaded);
-            tracing::info!("reloaded");
-        }
-        Ok(Err(refusal)) => {
-            refusal.problems.iter().for_each(log);
-            tracing::error!("not reloaded: what was loaded before is still served");
-        }
-        Err(error) => tracing::error!("not reloaded: {error:#}"),
-    }
-}
-
-async fn reloaded(
-    global: &Global,
-    arguments: &ServeArguments,
-    settings: &Settings,
-) -> Result<std::result::Result<Loaded, Refusal>> {
-    let now = match self::settings(global, &Environment::process())? {
-        Ok(now) => now,
-        Err(problems) => return Ok(Err(problems.into())),
-    };
-    if now != *settings {
-        bail!("what `--config` says of the server itself has changed, which needs a new start");
-    }
-    load(global, arguments).await
-}
-
-/// What the files of `--config` say of the server.
-fn settings(
-    global: &Global,
-    environment: &Environment,
-) -> Result<std::result::Result<Settings, Vec<Problem>>> {
-    let configurations = configurations::read(&global.config)?;
-    let mode = session::mode(global);
-    let settings = Settings::read(&configurations, environment, mode);
-    if let Ok(settings) = &settings {
-        for field in &settings.without_effect {
-            tracing::warn!("`{field}` has no effect here");
-        }
-    }
-    Ok(settings)
-}
-
 fn options(
     global: &Global,
     arguments: &ServeArguments,
-    settings: &Settings,
+    settings: Settings,
     environment: &Environment,
 ) -> Result<Options> {
     let mut identity = Identity::new(global.app_id.clone().unwrap_or_default());
@@ -185,8 +140,6 @@ fn options(
     let mut access = Access::default();
     // As in Dapr, an empty token is none.
     access.token = token(environment, env::API_TOKEN)?;
-    access.allowed.clone_from(&settings.allowed);
-    access.denied.clone_from(&settings.denied);
     let addresses = &arguments.dapr_listen_addresses;
     let is_reachable = addresses.iter().any(|address| !address.is_loopback());
     if is_reachable && access.token.is_none() && !arguments.allow_public_without_token {
@@ -215,9 +168,17 @@ fn options(
     options.most_body = arguments.max_body_bytes;
     options.most_head = arguments.read_buffer_bytes;
     options.graceful_time = Duration::from_secs(arguments.dapr_graceful_shutdown_seconds);
-    options.log = settings.log;
-    options.log.is_on |= arguments.enable_api_logging;
+    options.settings = effective(settings, arguments);
     Ok(options)
+}
+
+/// What configurations say of the server, and the command line beside them.
+pub(super) fn effective(mut settings: Settings, arguments: &ServeArguments) -> Settings {
+    for field in &settings.without_effect {
+        tracing::warn!("`{field}` has no effect here");
+    }
+    settings.log.is_on |= arguments.enable_api_logging;
+    settings
 }
 
 /// A token of the environment. As in Dapr, an empty one is none; one that cannot be read is not.

@@ -1,6 +1,7 @@
 //! What every verb works with: the documents, the resolver and the context.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +14,7 @@ use keyref::{BuildError, Context, Document, Mode, Resolver, ResolverBuilder, sug
 
 use super::arguments::{Global, ModeArgument};
 use super::diagnostics::Sources;
+use super::documents::Read;
 use super::given::{Given, Need};
 use super::{Status, configurations, diagnostics, documents, output, waiting};
 
@@ -93,22 +95,67 @@ pub(super) async fn open(
     arguments: &[String],
     need: Need,
 ) -> Result<std::result::Result<Session, Refused>> {
-    let environment = Environment::process();
-    let context = context(global, &environment);
-    let stores = Given::of(global, &context, &environment)?;
-    let given = stores.names();
-    let (arguments, files) = (arguments.to_vec(), stores.files());
+    let surroundings = Surroundings::of(global)?;
+    let (arguments, files) = (arguments.to_vec(), surroundings.files());
     let (paths, quiet) = (global.config.clone(), global.quiet);
     let reading = move || -> Result<_> {
         let read = documents::read(&arguments, &files, quiet)?;
         Ok((read, configurations::read(&paths)?))
     };
-    let Some(read) = waiting::until_deadline(&context, reading).await else {
+    let Some(read) = waiting::until_deadline(&surroundings.context, reading).await else {
         let message = "the documents could not be read before the deadline";
         let problem = Problem::new(Class::TimedOut, None, message, "");
         return Ok(Err(problem.into()));
     };
     let (read, configurations) = read?;
+    begin(global, surroundings, read, configurations, need).await
+}
+
+/// What the command line and the environment say beside the documents.
+pub(super) struct Surroundings {
+    environment: Environment,
+    context: Context,
+    /// Those of `--store`.
+    pub(super) stores: Given,
+}
+
+impl Surroundings {
+    /// Takes them from the process.
+    ///
+    /// # Errors
+    /// Fails where an argument of `--store` is no store.
+    pub(super) fn of(global: &Global) -> Result<Self> {
+        let environment = Environment::process();
+        let context = context(global, &environment);
+        let stores = Given::of(global, &context, &environment)?;
+        Ok(Self {
+            environment,
+            context,
+            stores,
+        })
+    }
+
+    /// The files that stores are opened from, which are no documents.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let files = self.stores.files().into_iter();
+        files.map(|(_, path)| path).collect()
+    }
+}
+
+/// Puts the resolver together for documents that have been read.
+pub(super) async fn begin(
+    global: &Global,
+    surroundings: Surroundings,
+    read: Read,
+    configurations: Vec<Document>,
+    need: Need,
+) -> Result<std::result::Result<Session, Refused>> {
+    let Surroundings {
+        environment,
+        context,
+        stores,
+    } = surroundings;
+    let given = stores.names();
     let (documents, mut problems) = (read.documents, read.problems);
     let mut builder = builder(global, environment);
     for (name, store) in stores.open(need, &context).await {

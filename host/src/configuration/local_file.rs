@@ -4,11 +4,11 @@
 //! and `metadata`; a version that is not given comes from the value.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::{ConfigurationStore, Item, Items, ItemsRequest, Registration};
 use crate::context::Context;
+use crate::stamp::Stamp;
 use crate::stores::StoreError;
 
 pub(super) const REGISTRATION: Registration = Registration {
@@ -53,15 +54,6 @@ pub struct LocalFile {
 struct Watched {
     path: PathBuf,
     items: watch::Sender<Arc<Items>>,
-}
-
-/// What tells that a file has changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    /// The device and the number of the file: a link may lead to another one of the same age.
-    identity: (u64, u64),
 }
 
 impl LocalFile {
@@ -118,7 +110,7 @@ async fn look(file: Weak<Watched>) {
         };
         // Reading can wait for a disk far away.
         let looking = tokio::task::spawn_blocking(move || {
-            let now = stamp(&watched.path);
+            let now = Stamp::of(&watched.path);
             // Once more after each change: it may have been read while it was written, or written
             // again within what the clock can tell.
             let is_read = last != Some((now, true));
@@ -153,27 +145,6 @@ async fn look(file: Weak<Watched>) {
         drop(watched);
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-#[cfg(unix)]
-fn identity(metadata: &fs::Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt as _;
-
-    (metadata.dev(), metadata.ino())
-}
-
-#[cfg(not(unix))]
-fn identity(_: &fs::Metadata) -> (u64, u64) {
-    (0, 0)
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some(Stamp {
-        modified: metadata.modified().ok(),
-        length: metadata.len(),
-        identity: identity(&metadata),
-    })
 }
 
 fn read(path: &Path) -> Result<Items, StoreError> {

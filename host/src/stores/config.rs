@@ -104,6 +104,20 @@ impl StoreConfig {
         grants.readable(path)
     }
 
+    /// Whether a store that was opened with other settings is the one that these mean.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let properties = self.properties.iter();
+        // Compared with each other, and shown to nobody.
+        let is_same = |((name, value), (other_name, other)): (
+            (&String, &SecretValue),
+            (&String, &SecretValue),
+        )| { name == other_name && value.reveal() == other.reveal() };
+        (&self.name, &self.kind, &self.version) == (&other.name, &other.kind, &other.version)
+            && (&self.namespace, self.dapr_mode) == (&other.namespace, other.dapr_mode)
+            && self.properties.len() == other.properties.len()
+            && properties.zip(&other.properties).all(is_same)
+    }
+
     /// Whether the settings stand in a document, and not on the operator's command line or in the
     /// embedder's code.
     pub fn is_from_document(&self) -> bool {

@@ -49,23 +49,17 @@ const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 pub(crate) struct Grpc {
     service: Arc<Service>,
     dapr: DaprServer<Calls>,
-    /// Whether each call is logged.
-    log_calls: bool,
 }
 
 impl Grpc {
     /// Messages may have this many bytes, both ways.
-    pub(crate) fn new(service: Arc<Service>, most_message: usize, log_calls: bool) -> Self {
+    pub(crate) fn new(service: Arc<Service>, most_message: usize) -> Self {
         let calls = Calls {
             service: Arc::clone(&service),
             most_message,
         };
         let dapr = DaprServer::new(calls).max_decoding_message_size(most_message);
-        Self {
-            service,
-            dapr,
-            log_calls,
-        }
+        Self { service, dapr }
     }
 
     /// Answers a call.
@@ -74,7 +68,7 @@ impl Grpc {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
-        if !self.log_calls {
+        if !self.service.settings().log.is_on {
             return self.dispatch(request).await;
         }
         let begin = Instant::now();
@@ -137,7 +131,11 @@ impl Grpc {
             return Ok(());
         };
         let api = api(method);
-        let is_open = access.allows_grpc(api.unwrap_or(UNKNOWN));
+        let is_open = self
+            .service
+            .settings()
+            .api
+            .allows_grpc(api.unwrap_or(UNKNOWN));
         if !is_open {
             let detail = "requested endpoint is not available";
             return Err(of_http(

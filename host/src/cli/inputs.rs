@@ -1,0 +1,343 @@
+//! The files that a server is started with, as they were last read.
+//!
+//! They are looked at again and again: that works for links that are exchanged, for mounted volumes
+//! and over a network as well, and costs a call of the system for each file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use keyref::Document;
+use keyref::problem::Problem;
+use keyref::stamp::Stamp;
+
+use super::arguments::{Global, ServeArguments};
+use super::documents::{self, Listed, Read, Skipped, Unread};
+use super::session::Surroundings;
+
+/// How many looks a file may go on changing before it is read nevertheless.
+const MOST_LOOKS: u32 = 5;
+/// How deep a store's folder is looked into: Kubernetes mounts a secret as a folder of files.
+const DEEPEST: usize = 2;
+
+/// Files, each as it was last read. A file that has just changed counts as it was before, until a
+/// second look finds it as the first did: it may be in the middle of being written.
+pub(super) struct Inputs {
+    documents: Files,
+    configurations: Files,
+}
+
+/// What the files held at one time.
+#[derive(Clone, Default)]
+pub(super) struct Snapshot {
+    documents: Vec<Arc<Entry>>,
+    configurations: Vec<Arc<Entry>>,
+}
+
+/// A file as it was read.
+struct Entry {
+    name: Arc<str>,
+    text: std::result::Result<Document, Problem>,
+}
+
+impl Inputs {
+    /// The files of `--resources`, without those that stores are opened from, and those of
+    /// `--config`.
+    ///
+    /// # Errors
+    /// Fails where an argument of `--store` is no store.
+    pub(super) fn of(global: &Global, arguments: &ServeArguments) -> Result<Self> {
+        let except = Surroundings::of(global)?.files();
+        let resources = arguments.resources.clone();
+        let paths = global.config.iter();
+        let configurations = paths.map(|path| Listed::named(path.clone())).collect();
+        Ok(Self {
+            documents: Files::new(Arguments::Texts(resources, except)),
+            configurations: Files::new(Arguments::Paths(configurations)),
+        })
+    }
+
+    /// Reads what has changed. At once, nothing is waited for.
+    ///
+    /// # Errors
+    /// Fails where an argument names nothing, or a folder cannot be read.
+    pub(super) fn look(&mut self, at_once: bool) -> Result<Snapshot> {
+        Ok(Snapshot {
+            documents: self.documents.look(at_once)?,
+            configurations: self.configurations.look(at_once)?,
+        })
+    }
+
+    /// The files of a folder that are not read, where those have changed.
+    pub(super) fn skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.documents.skipped)
+    }
+}
+
+impl Snapshot {
+    /// The documents, and those that cannot be read.
+    pub(super) fn read(&self) -> Read {
+        let mut read = Read::default();
+        for entry in &self.documents {
+            match &entry.text {
+                Ok(document) => read.add(document.clone()),
+                Err(problem) => read.problems.push(problem.clone()),
+            }
+        }
+        read.problems.extend(read.too_much());
+        let unread = self.configurations.iter();
+        let unread = unread.filter_map(|entry| entry.text.as_ref().err().cloned());
+        read.problems.extend(unread);
+        read
+    }
+
+    /// The configurations that can be read.
+    pub(super) fn configurations(&self) -> Vec<Document> {
+        let entries = self.configurations.iter();
+        entries
+            .filter_map(|entry| entry.text.as_ref().ok().cloned())
+            .collect()
+    }
+
+    /// Whether a file of this name is not as it is in another.
+    pub(super) fn differs(&self, other: &Self, name: &str) -> bool {
+        let entries = |snapshot: &Self| -> Vec<_> {
+            let of_name = |entries: &[Arc<Entry>]| {
+                let mut entries = entries.iter();
+                entries.find(|entry| *entry.name == *name).map(Arc::as_ptr)
+            };
+            vec![
+                of_name(&snapshot.documents),
+                of_name(&snapshot.configurations),
+            ]
+        };
+        entries(self) != entries(other)
+    }
+
+    /// The same with the files of these names as they are in another.
+    pub(super) fn with(&self, other: &Self, names: &BTreeSet<String>) -> Self {
+        Self {
+            documents: merged(&self.documents, &other.documents, names),
+            configurations: merged(&self.configurations, &other.configurations, names),
+        }
+    }
+}
+
+impl PartialEq for Snapshot {
+    /// What is read anew and found the same stays the same entry.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |one: &[Arc<Entry>], other: &[Arc<Entry>]| {
+            let mut both = one.iter().zip(other);
+            one.len() == other.len() && both.all(|(one, other)| Arc::ptr_eq(one, other))
+        };
+        same(&self.documents, &other.documents) && same(&self.configurations, &other.configurations)
+    }
+}
+
+fn merged(
+    entries: &[Arc<Entry>],
+    others: &[Arc<Entry>],
+    names: &BTreeSet<String>,
+) -> Vec<Arc<Entry>> {
+    let is_named = |entry: &&Arc<Entry>| names.contains(&*entry.name);
+    let mut replaced: BTreeMap<&str, &Arc<Entry>> = others
+        .iter()
+        .filter(is_named)
+        .map(|entry| (&*entry.name, entry))
+        .collect();
+    let mut merged: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match replaced.remove(&*entry.name) {
+            Some(other) => Some(Arc::clone(other)),
+            None => (!names.contains(&*entry.name)).then(|| Arc::clone(entry)),
+        })
+        .collect();
+    merged.extend(replaced.into_values().cloned());
+    merged
+}
+
+/// What names files.
+enum Arguments {
+    /// Files, folders and patterns; without these files.
+    Texts(Vec<String>, Vec<PathBuf>),
+    /// Files alone.
+    Paths(Vec<Listed>),
+}
+
+/// The files of arguments.
+struct Files {
+    arguments: Arguments,
+    known: BTreeMap<Listed, Known>,
+    /// What was skipped at the last look, and what of it has not been told.
+    known_skipped: Vec<Skipped>,
+    skipped: Vec<Skipped>,
+}
+
+/// What is known of a file.
+#[derive(Default)]
+struct Known {
+    /// At the last look.
+    seen: Option<Stamp>,
+    /// For how many looks it has been changing.
+    looks: u32,
+    /// What it held when it was read, and its stamp then, where it need not be read again.
+    taken: Option<(Option<Stamp>, Arc<Entry>)>,
+}
+
+impl Files {
+    fn new(arguments: Arguments) -> Self {
+        Self {
+            arguments,
+            known: BTreeMap::new(),
+            known_skipped: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn look(&mut self, at_once: bool) -> Result<Vec<Arc<Entry>>> {
+        let listed = match &self.arguments {
+            Arguments::Texts(texts, except) => {
+                let listing = documents::list(texts, except)?;
+                if listing.skipped != self.known_skipped {
+                    self.skipped.clone_from(&listing.skipped);
+                    self.known_skipped = listing.skipped;
+                }
+                listing.files
+            }
+            Arguments::Paths(paths) => paths.clone(),
+        };
+        let listed: BTreeSet<_> = listed.into_iter().collect();
+        for file in &listed {
+            self.known.entry(file.clone()).or_default();
+        }
+        for (file, known) in &mut self.known {
+            known.look(file, listed.contains(file), at_once)?;
+        }
+        let is_there = |known: &Known| known.taken.is_some() || known.seen.is_some();
+        self.known.retain(|_, known| is_there(known));
+        let taken = self.known.values().filter_map(|known| known.taken.as_ref());
+        Ok(taken.map(|(_, entry)| Arc::clone(entry)).collect())
+    }
+}
+
+impl Known {
+    fn look(&mut self, file: &Listed, is_listed: bool, at_once: bool) -> Result<()> {
+        let Some(path) = file.path() else {
+            // Standard input is read once.
+            if self.taken.is_none() {
+                self.taken = Some((None, Arc::new(Entry::read(file)?)));
+            }
+            return Ok(());
+        };
+        let now = Stamp::of(path).filter(|_| is_listed);
+        let is_settled = at_once || now == self.seen;
+        self.looks = if is_settled { 0 } else { self.looks + 1 };
+        self.seen = now;
+        let is_read = |(stamp, _): &(Option<Stamp>, _)| *stamp == now && now.is_some();
+        let is_waiting = !is_settled && self.looks <= MOST_LOOKS;
+        if is_waiting || (!at_once && self.taken.as_ref().is_some_and(is_read)) {
+            return Ok(());
+        }
+        if now.is_none() && !(at_once && file.is_named()) {
+            // What an argument itself names is missed rather than gone.
+            if !file.is_named() {
+                self.taken = None;
+            }
+            return Ok(());
+        }
+        let entry = Entry::read(file)?;
+        // It may have changed meanwhile, or so recently that the clock cannot tell.
+        let is_certain = !at_once && Stamp::of(path) == now;
+        let stamp = now.filter(|_| is_certain);
+        self.taken = Some(match self.taken.take() {
+            Some((_, before)) if before.is_as(&entry) => (stamp, before),
+            _ => (stamp, Arc::new(entry)),
+        });
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn read(file: &Listed) -> Result<Self> {
+        let text = match file.read() {
+            Ok(document) => Ok(document),
+            Err(Unread::Absent(error)) => return Err(error),
+            Err(Unread::Problem(problem)) => Err(problem),
+        };
+        let name = match &text {
+            Ok(document) => Arc::clone(&document.name),
+            Err(_) => file
+                .path()
+                .map_or_else(String::new, |path| path.display().to_string())
+                .into(),
+        };
+        Ok(Self { name, text })
+    }
+
+    fn is_as(&self, other: &Self) -> bool {
+        match (&self.text, &other.text) {
+            (Ok(text), Ok(other)) => text.text == other.text,
+            (Err(problem), Err(other)) => problem.message == other.message,
+            _ => false,
+        }
+    }
+}
+
+/// A file, or a folder of files, that a store reads.
+#[derive(Clone)]
+pub(super) struct StoreFile {
+    path: PathBuf,
+    /// Just before the store was opened.
+    taken: Vec<Option<Stamp>>,
+    /// At the last look.
+    seen: Vec<Option<Stamp>>,
+}
+
+impl StoreFile {
+    /// A file that is about to be read.
+    pub(super) fn new(path: PathBuf) -> Self {
+        let taken = stamps(&path, DEEPEST);
+        Self {
+            path,
+            seen: taken.clone(),
+            taken,
+        }
+    }
+
+    /// Whether it has changed, and does no longer.
+    pub(super) fn look(&mut self) -> bool {
+        let now = stamps(&self.path, DEEPEST);
+        let is_settled = self.seen == now;
+        self.seen = now;
+        is_settled && self.taken != self.seen
+    }
+
+    /// The same, where what was seen last is what was read.
+    pub(super) fn taken(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            taken: self.seen.clone(),
+            seen: self.seen.clone(),
+        }
+    }
+
+    /// Whether this is its path.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.path == path
+    }
+}
+
+/// The stamps of a file, or of a folder and what is in it.
+fn stamps(path: &Path, depth: usize) -> Vec<Option<Stamp>> {
+    let mut found = vec![Stamp::of(path)];
+    if let Some(depth) = depth.checked_sub(1)
+        && let Ok(entries) = fs::read_dir(path)
+    {
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        found.extend(paths.iter().flat_map(|path| stamps(path, depth)));
+    }
+    found
+}

@@ -1,0 +1,88 @@
+//! What tells that a file has changed.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What tells that a file has changed, be it written in place or exchanged. Links are followed.
+///
+/// A file that is written twice within what the clock can tell, to the same length, has one stamp:
+/// who reads it looks once more some milliseconds later.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    identity: Identity,
+}
+
+impl Stamp {
+    /// That of the file, or folder, at a path; nothing where there is none.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            modified: metadata.modified().ok(),
+            length: metadata.len(),
+            identity: Identity::of(&metadata),
+        })
+    }
+}
+
+/// Which file it is, and when it was last touched in any way: a link may lead to another one of the
+/// same age, and a copy may bring its age along.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Identity {
+    device: u64,
+    number: u64,
+    /// In seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(metadata: &fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+
+        Self {
+            device: metadata.dev(),
+            number: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &fs::Metadata) -> Self {
+        Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+
+    use super::Stamp;
+
+    #[test]
+    fn writing_and_exchanging_change_it_and_reading_does_not() {
+        let folder = std::env::temp_dir().join(format!("keyref-stamp-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (path, other) = (folder.join("a"), folder.join("b"));
+        assert_eq!(Stamp::of(&path), None);
+        fs::write(&path, "1").unwrap();
+        let age = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(age).unwrap();
+        let first = Stamp::of(&path);
+        assert_eq!(fs::read(&path).unwrap(), b"1");
+        assert_eq!(Stamp::of(&path), first);
+        fs::write(&path, "22").unwrap();
+        assert_ne!(Stamp::of(&path), first);
+        // Of the same length and age.
+        fs::write(&other, "2").unwrap();
+        let file = File::options().write(true).open(&other).unwrap();
+        file.set_modified(age).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_ne!(Stamp::of(&path), first);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
