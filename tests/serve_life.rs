@@ -183,6 +183,45 @@ fn what_would_fail_open_is_refused() {
 }
 
 #[test]
+fn types_that_are_denied_are_not_loaded() {
+    for (deny, is_denied) in [
+        ("secretstores.local.env", true),
+        ("secretstores.local.env/v1", true),
+        // Dapr would open it: it compares types as they are written.
+        ("SecretStores.Local.env/V1", true),
+        ("secretstores.local.env/v2", false),
+        ("secretstores.local.env/v1/x", false),
+        ("", false),
+    ] {
+        let config = format!("kind: Configuration\nspec: {{components: {{deny: ['{deny}']}}}}\n");
+        let work = folder(&[
+            ("r/stores.yaml", STORES.as_bytes()),
+            ("secrets.json", b"{\"key\": \"v\"}"),
+            ("c.yaml", config.as_bytes()),
+        ]);
+        let arguments = ["--resources", "r", "--config", "c.yaml"];
+        let server = Server::start(work.path(), &arguments, &[("key", "v")]);
+        assert_eq!(server.ask("GET /v1.0/secrets/file/key").status, 200);
+        let denied = server.ask("GET /v1.0/secrets/env/key");
+        assert_eq!(
+            denied.body.contains("ERR_SECRET_STORE_NOT_FOUND"),
+            is_denied,
+            "{deny}"
+        );
+        let log = server.log();
+        let part = "component `env` is not loaded because components of type";
+        assert_eq!(log.contains(part), is_denied, "{deny}: {log}");
+    }
+    let work = folder(&[(
+        "c.yaml",
+        b"kind: Configuration\nspec: {components: {denied: [x]}}\n",
+    )]);
+    let (status, log) = refused(work.path(), &["--config", "c.yaml"], &[]);
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("the field cannot be read"), "{log}");
+}
+
+#[test]
 fn a_token_that_cannot_be_read_is_not_none() {
     use std::os::unix::ffi::OsStrExt as _;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::config;
+use crate::denied_types::DeniedTypes;
 use crate::document::Document;
 use crate::env::Environment;
 use crate::guest::{Guest, GuestError};
@@ -31,6 +32,7 @@ pub struct ResolverBuilder {
     any_namespace: bool,
     default_store: Option<String>,
     document_stores: Option<Grants>,
+    denied_types: DeniedTypes,
     observer: Option<Arc<dyn Observer>>,
     guest: Option<Guest>,
 }
@@ -123,6 +125,14 @@ impl ResolverBuilder {
         self
     }
 
+    /// Leaves out components of these types, with a warning: a Configuration's `components.deny`.
+    /// None by default.
+    #[must_use]
+    pub fn deny_types(mut self, types: DeniedTypes) -> Self {
+        self.denied_types = types;
+        self
+    }
+
     /// Tells this observer what happens.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
@@ -182,6 +192,7 @@ impl ResolverBuilder {
             observer: self.observer,
             slips: configured.warnings,
             document_stores: self.document_stores.map(Arc::new),
+            denied_types: self.denied_types,
         }))
     }
 }

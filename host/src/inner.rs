@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::denied_types::DeniedTypes;
 use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::mode::Mode;
@@ -20,6 +21,8 @@ pub(crate) struct Inner {
     /// What is probably a slip in the configurations.
     pub(crate) slips: Vec<Problem>,
     pub(crate) document_stores: Option<Arc<Grants>>,
+    /// Types of components that are not loaded.
+    pub(crate) denied_types: DeniedTypes,
 }
 
 impl std::fmt::Debug for Inner {

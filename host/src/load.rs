@@ -91,7 +91,8 @@ impl Inner {
             batch.configurations.clear();
         }
         let components = batches.iter().flat_map(|batch| &batch.components);
-        let exclusions = select(components, context, self.mode, run, &mut problems);
+        let denied = &self.denied_types;
+        let exclusions = select(components, denied, context, self.mode, run, &mut problems);
         let mut exclusions = exclusions.into_iter();
         let mut selected = Vec::with_capacity(batches.len());
         for batch in &batches {

@@ -241,6 +241,7 @@ impl Resolver {
             observer: self.inner.observer.clone(),
             slips: self.inner.slips.clone(),
             document_stores: self.inner.document_stores.clone(),
+            denied_types: self.inner.denied_types.clone(),
         };
         (Self::from_inner(inner), loaded.take_problems())
     }

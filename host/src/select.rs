@@ -1,12 +1,13 @@
 //! Which of the components are loaded: Dapr's filters, in Dapr's order.
 //!
-//! Namespace first, then names that occur twice, then scopes. A component outside its scope does
+//! Namespace first, then names that occur twice, then scopes, then types that are denied. A component outside its scope does
 //! not count as there for those after it, but one that is there clashes with it.
 
 use std::collections::BTreeMap;
 
 use crate::component::{Component, Kind};
 use crate::context::Context;
+use crate::denied_types::DeniedTypes;
 use crate::error::Class;
 use crate::mode::Mode;
 use crate::problem::{Problem, Severity, printable};
@@ -19,6 +20,8 @@ pub(crate) enum Exclusion {
     Namespace,
     Name,
     Scope,
+    /// Its type is denied.
+    Type,
     /// Dapr ignores a component without a name without a word.
     Nameless,
 }
@@ -26,6 +29,7 @@ pub(crate) enum Exclusion {
 /// Decides for each component, in the order of the documents.
 pub(crate) fn select<'c>(
     components: impl Iterator<Item = &'c Component>,
+    denied: &DeniedTypes,
     context: &Context,
     mode: Mode,
     run: &Run,
@@ -54,11 +58,16 @@ pub(crate) fn select<'c>(
                 (component.kind.as_str(), &component.name),
                 (index, component),
             );
-            problems.extend(unknown_type(component, run));
-            component.name.is_empty().then(|| {
-                problems.push(nameless(component));
-                Exclusion::Nameless
-            })
+            if denied.denies(component) {
+                problems.push(denied_type(component));
+                Some(Exclusion::Type)
+            } else {
+                problems.extend(unknown_type(component, run));
+                component.name.is_empty().then(|| {
+                    problems.push(nameless(component));
+                    Exclusion::Nameless
+                })
+            }
         };
         exclusions.push(exclusion);
     }
@@ -107,6 +116,20 @@ fn clash(component: &Component, existing: &Component) -> Problem {
     );
     let place = Some(component.position.clone());
     Problem::new(Class::DocumentSchema, place, message, hint).about(&component.name, "")
+}
+
+/// As in Dapr, which says nothing else of such a component.
+fn denied_type(component: &Component) -> Problem {
+    let (name, kind) = (&component.name, &component.component_type);
+    let (shown, kind) = (printable(name), printable(kind));
+    let message = format!(
+        "component `{shown}` is not loaded because components of type `{kind}` are not allowed"
+    );
+    let hint = "the configuration's `components.deny` names this type";
+    let place = Some(component.type_position.clone());
+    Problem::new(Class::PolicyDenied, place, message, hint)
+        .about(name, "")
+        .with_severity(Severity::Warning)
 }
 
 fn nameless(component: &Component) -> Problem {

@@ -46,4 +46,4 @@ mod settings;
 pub use self::access::{Access, ApiLists, ApiRule};
 pub use self::server::{Ending, Handle, Options, ServeError, Server};
 pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
-pub use self::settings::{CallLog, Settings};
+pub use self::settings::{CallLog, Settings, denied_types};

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use crate::api::access::{ApiLists, ApiRule};
+use crate::denied_types::DeniedTypes;
 use crate::document::Document;
 use crate::env::Environment;
 use crate::error::Class;
@@ -83,6 +84,12 @@ struct Rule {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Components {
+    deny: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
 struct Feature {
     name: String,
     enabled: bool,
@@ -135,24 +142,9 @@ impl Settings {
         environment: &Environment,
         mode: Mode,
     ) -> Result<(), Vec<Problem>> {
-        let refused = |refusal: Refusal| vec![refusal.problem(document)];
-        let unreadable = || refused(Refusal::unreadable("spec"));
-        let text = std::str::from_utf8(&document.text).map_err(|_| unreadable())?;
-        let most = Limits::default().document_bytes;
-        let expansion = Expansion::of(&document.name, text, environment, mode, most)?;
-        let mut documents = serde_yaml::Deserializer::from_str(&expansion.text);
-        let Some(first) = documents.next() else {
-            return Ok(());
-        };
-        let mut configuration = Value::deserialize(first).map_err(|_| unreadable())?;
-        configuration.apply_merge().map_err(|_| unreadable())?;
-        let configuration: Option<Configuration> =
-            serde_yaml::from_value(configuration).map_err(|_| unreadable())?;
-        let Some(configuration) = configuration else {
-            return Ok(());
-        };
-        for (field, value) in configuration.spec.unwrap_or_default() {
-            self.set(&field, value, mode).map_err(refused)?;
+        for (field, value) in spec(document, environment, mode)? {
+            let set = self.set(&field, value, mode);
+            set.map_err(|refusal| vec![refusal.problem(document)])?;
         }
         Ok(())
     }
@@ -160,8 +152,8 @@ impl Settings {
     /// Takes one field of `spec` over.
     fn set(&mut self, field: &str, value: Value, mode: Mode) -> Result<(), Refusal> {
         match field {
-            // The policy has been made of it already.
-            "secrets" => {}
+            // The policy has been made of it already, and components have been selected.
+            "secrets" | "components" => {}
             "api" => {
                 let api: Option<Api> =
                     serde_yaml::from_value(value).map_err(|_| Refusal::unreadable("api"))?;
@@ -203,13 +195,6 @@ impl Settings {
                     hint: "remove them, or serve secrets behind a proxy that does their work",
                 });
             }
-            "components" if !is_empty(&value, "deny") => {
-                return Err(Refusal {
-                    field: "components",
-                    message: "`components.deny` is not honored here",
-                    hint: "remove the components themselves, or name others in `--resources`",
-                });
-            }
             field if WITHOUT_EFFECT.contains(&field) && !value.is_null() => {
                 self.without_effect.push(format!("spec.{field}"));
             }
@@ -218,6 +203,51 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// The `spec.components.deny` of the last configuration that has one.
+///
+/// # Errors
+/// Fails where a configuration, or that field, cannot be read.
+pub fn denied_types(
+    configurations: &[Document],
+    environment: &Environment,
+    mode: Mode,
+) -> Result<DeniedTypes, Vec<Problem>> {
+    let mut denied = DeniedTypes::default();
+    for document in configurations {
+        let Some(components) = spec(document, environment, mode)?.remove("components") else {
+            continue;
+        };
+        let components: Option<Components> = serde_yaml::from_value(components)
+            .map_err(|_| vec![Refusal::unreadable("components").problem(document)])?;
+        if let Some(deny) = components.and_then(|components| components.deny) {
+            denied = deny.into_iter().collect();
+        }
+    }
+    Ok(denied)
+}
+
+/// The fields of a configuration's `spec`, variables filled in.
+fn spec(
+    document: &Document,
+    environment: &Environment,
+    mode: Mode,
+) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
+    let unreadable = || vec![Refusal::unreadable("spec").problem(document)];
+    let text = std::str::from_utf8(&document.text).map_err(|_| unreadable())?;
+    let most = Limits::default().document_bytes;
+    let expansion = Expansion::of(&document.name, text, environment, mode, most)?;
+    let mut documents = serde_yaml::Deserializer::from_str(&expansion.text);
+    let Some(first) = documents.next() else {
+        return Ok(BTreeMap::new());
+    };
+    let mut configuration = Value::deserialize(first).map_err(|_| unreadable())?;
+    configuration.apply_merge().map_err(|_| unreadable())?;
+    let configuration: Option<Configuration> =
+        serde_yaml::from_value(configuration).map_err(|_| unreadable())?;
+    let spec = configuration.and_then(|configuration| configuration.spec);
+    Ok(spec.unwrap_or_default())
 }
 
 /// Why a field is refused. What stands in it can be a variable's value, so nothing of it is shown.
@@ -337,16 +367,8 @@ mod tests {
                 "c.yaml:2:1 `httpPipeline` has handlers, which are not run here",
             ),
             (
-                "spec:\n  components:\n    deny: [secretstores.local.file]\n",
-                "c.yaml:2:1 `components.deny` is not honored here",
-            ),
-            (
                 "spec:\n  httpPipeline: {handler: [{name: x}]}\n",
                 "c.yaml:2:1 `httpPipeline` has handlers, which are not run here",
-            ),
-            (
-                "spec:\n  components: {denied: [x]}\n",
-                "c.yaml:2:1 `components.deny` is not honored here",
             ),
             (
                 "spec:\n  api: {deny: [{name: secrets, version: v1, protocol: http}]}\n",
@@ -365,6 +387,6 @@ mod tests {
         ] {
             assert_eq!(read(&[text]).unwrap_err(), [expected], "{text}");
         }
-        assert!(read(&["spec:\n  httpPipeline: {handlers: []}\n  components: {deny: }\n"]).is_ok());
+        assert!(read(&["spec:\n  httpPipeline: {handlers: []}\n"]).is_ok());
     }
 }

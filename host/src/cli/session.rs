@@ -157,7 +157,11 @@ pub(super) async fn begin(
     } = surroundings;
     let given = stores.names();
     let (documents, mut problems) = (read.documents, read.problems);
+    let denied = keyref::api::denied_types(&configurations, &environment, mode(global));
     let mut builder = builder(global, environment);
+    if let Ok(denied) = &denied {
+        builder = builder.deny_types(denied.clone());
+    }
     for (name, store) in stores.open(need, &context).await {
         match store {
             Ok(store) => builder = builder.shared_store(name, store),
@@ -179,6 +183,10 @@ pub(super) async fn begin(
         builder = builder.guest(guest(path)?);
     }
     match builder.build() {
+        Ok(_) if let Err(wrong) = denied => {
+            problems.extend(wrong);
+            Ok(Err(Refused { problems, sources }))
+        }
         Ok(resolver) => Ok(Ok(Session {
             resolver,
             context,
