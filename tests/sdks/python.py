@@ -27,7 +27,7 @@ def show(sdk, call, outcome, expected, why=""):
 
 
 def refusal(error):
-    """The code and Dapr's reason of a refused call."""
+    """The code of a refused call."""
     return error.code().name
 
 
@@ -61,8 +61,12 @@ REFUSED = [
 
 async def asynchronous():
     sdk = "python, asyncio"
+    begin = time.monotonic()
     async with AsyncDaprClient() as client:
+        show(sdk, "start-up wait", time.monotonic() - begin < 5, True)
         show(sdk, "get", (await client.get_secret("file", "redis")).secret, {"redis": "one"})
+        slash = (await client.get_secret("file", "a/b")).secret
+        show(sdk, "key with a slash", slash, {"a/b": "two"})
         bulk = (await client.get_bulk_secret("file")).secrets
         show(sdk, "bulk", bulk, {"redis": {"redis": "one"}, "a/b": {"a/b": "two"}})
         for call, store, key, code in REFUSED:
@@ -74,8 +78,8 @@ async def asynchronous():
             show(sdk, call, outcome, code)
 
 
-def without_token():
-    """The interceptor sends the token that the environment holds; this one does not."""
+async def without_token():
+    """The interceptor sends the token that the environment holds; these do not."""
     token = os.environ.pop("DAPR_API_TOKEN")
     try:
         with DaprClient() as client:
@@ -83,9 +87,15 @@ def without_token():
             outcome = "answered"
     except grpc.RpcError as error:
         outcome = refusal(error)
-    finally:
-        os.environ["DAPR_API_TOKEN"] = token
     show("python, sync", "no token", outcome, "UNAUTHENTICATED")
+    try:
+        async with AsyncDaprClient() as client:
+            await client.get_secret("file", "redis")
+            outcome = "answered"
+    except grpc.aio.AioRpcError as error:
+        outcome = refusal(error)
+    show("python, asyncio", "no token", outcome, "UNAUTHENTICATED")
+    os.environ["DAPR_API_TOKEN"] = token
 
 
 def configuration(with_token):
@@ -121,12 +131,15 @@ async def asynchronous_configuration():
         outcome = await client.subscribe_configuration("cfg", ["orderId"], lambda *_: None)
         why = "nothing: it walks an asynchronous stream as if it were not one"
         show(sdk, "configuration subscribe", outcome, None, why)
+        outcome = await client.unsubscribe_configuration("cfg", "nobody")
+        why = "told that there is none: it has no subscription to end"
+        show(sdk, "configuration unsubscribe", outcome, False, why)
 
 
 if sys.argv[1:] == ["token"]:
     sync()
     asyncio.run(asynchronous())
-    without_token()
+    asyncio.run(without_token())
     configuration(with_token=True)
 else:
     configuration(with_token=False)
