@@ -36,7 +36,11 @@ pub(super) const REGISTRATION: Registration = Registration {
 
 /// How often the file is looked at. Looking works everywhere, for links that are exchanged and for
 /// volumes over a network as well, and costs one call of the system.
+///
+/// Who writes a file in place may stand still between two writes for some tens of milliseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How many looks a file may go on changing before it is read nevertheless.
+const MOST_LOOKS: u32 = 5;
 /// How many bytes a file may have.
 const MOST_BYTES: u64 = 4 << 20;
 /// How many bytes of a digest make a version.
@@ -102,7 +106,7 @@ impl ConfigurationStore for LocalFile {
 
 /// Looks at the file until nobody is interested any more.
 async fn look(file: Weak<Watched>) {
-    let mut last = None;
+    let mut seen = Seen::default();
     let mut told = None;
     loop {
         let Some(watched) = file.upgrade() else {
@@ -110,18 +114,13 @@ async fn look(file: Weak<Watched>) {
         };
         // Reading can wait for a disk far away.
         let looking = tokio::task::spawn_blocking(move || {
-            let now = Stamp::of(&watched.path);
-            // Once more after each change: it may have been read while it was written, or written
-            // again within what the clock can tell.
-            let is_read = last != Some((now, true));
-            let read = is_read.then(|| read(&watched.path));
-            let is_settled = last.is_some_and(|(before, _)| before == now);
-            (watched, (now, is_settled), read)
+            let read = seen.look(&watched.path);
+            (watched, seen, read)
         });
-        let Ok((watched, stamp, read)) = looking.await else {
+        let Ok((watched, now, read)) = looking.await else {
             return;
         };
-        last = Some(stamp);
+        seen = now;
         match read {
             Some(Ok(items)) => {
                 told = None;
@@ -132,8 +131,7 @@ async fn look(file: Weak<Watched>) {
                     is_new
                 });
             }
-            // A file that is being written is broken for a moment.
-            Some(Err(error)) if stamp.1 && told.as_ref() != Some(&error) => {
+            Some(Err(error)) if told.as_ref() != Some(&error) => {
                 tracing::error!(
                     path = %watched.path.display(),
                     "configuration is not taken over: {}", error.message
@@ -144,6 +142,37 @@ async fn look(file: Weak<Watched>) {
         }
         drop(watched);
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What was seen of a file.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// At the last look.
+    stamp: Option<Stamp>,
+    /// For how many looks it has been changing.
+    looks: u32,
+    /// Whether it was read as it was at the last look.
+    is_read: bool,
+}
+
+impl Seen {
+    /// Reads a file that has changed, once a second look finds it as the first did: one that is
+    /// being written has lost the keys that are not there yet.
+    fn look(&mut self, path: &Path) -> Option<Result<Items, StoreError>> {
+        let now = Stamp::of(path);
+        let is_settled = self.stamp == now;
+        self.stamp = now;
+        self.looks = if is_settled { 0 } else { self.looks + 1 };
+        self.is_read &= is_settled;
+        let is_waiting = !is_settled && self.looks <= MOST_LOOKS;
+        if is_waiting || self.is_read {
+            return None;
+        }
+        let read = read(path);
+        // It may have changed meanwhile.
+        self.is_read = is_settled && Stamp::of(path) == now;
+        (self.is_read || self.looks > MOST_LOOKS).then_some(read)
     }
 }
 
@@ -248,7 +277,7 @@ fn version_of(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LocalFile, parse, version_of};
+    use super::{LocalFile, MOST_LOOKS, Seen, parse, version_of};
     use crate::configuration::{ConfigurationStore as _, Item, Items, ItemsRequest};
     use crate::context::Context;
 
@@ -306,6 +335,33 @@ mod tests {
                 error.message
             );
         }
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_read() {
+        let file = std::env::temp_dir().join(format!("keyref-{}.yaml", uuid::Uuid::new_v4()));
+        let mut seen = Seen::default();
+        let mut look = || seen.look(&file).map(Result::unwrap);
+        std::fs::write(&file, "a: one").unwrap();
+        assert_eq!(look(), None);
+        assert_eq!(look().unwrap()["a"].value, "one");
+        assert_eq!(look(), None);
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(look(), None);
+        std::fs::write(&file, "a: other").unwrap();
+        assert_eq!(look(), None);
+        assert_eq!(look().unwrap()["a"].value, "other");
+        // One that is never at rest is read nevertheless.
+        let changing = (1..=MOST_LOOKS + 1).map(|look| "\n".repeat(look as usize));
+        let read: Vec<_> = changing
+            .map(|end| {
+                std::fs::write(&file, format!("a: last{end}")).unwrap();
+                look().map(|items| items["a"].value.clone())
+            })
+            .collect();
+        let waiting = vec![None; MOST_LOOKS as usize];
+        assert_eq!(read, [waiting, vec![Some("last".to_owned())]].concat());
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[tokio::test]
