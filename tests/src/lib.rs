@@ -14,6 +14,7 @@ pub mod dapr;
 pub mod hostile_guest;
 pub mod kubernetes;
 pub mod library;
+pub mod metrics;
 pub mod mutate;
 pub mod server;
 pub mod stores;

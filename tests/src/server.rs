@@ -29,6 +29,8 @@ pub struct Server {
     pub grpc: SocketAddr,
     /// Where health and metadata alone are served.
     pub public: Option<SocketAddr>,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a server has logged so far.
@@ -78,6 +80,10 @@ pub fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) ->
             "0",
             "--dapr-grpc-port",
             "0",
+            "--metrics-port",
+            "0",
+            "--metrics-listen-address",
+            "127.0.0.1",
             "--log-as-json",
         ])
         .args(arguments)
@@ -128,6 +134,7 @@ impl Server {
             http: address("HTTP").expect("it logs where HTTP is served"),
             grpc: address("gRPC").expect("it logs where gRPC is served"),
             public: address("public HTTP"),
+            metrics: address("metrics"),
             child,
             log,
         }

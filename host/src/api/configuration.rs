@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::api::app::App;
 use crate::api::end::Phase;
 use crate::api::fault::{Code, Fault};
+use crate::api::metrics::Operation;
 use crate::api::service::{Loaded, Service};
 use crate::configuration::{ConfigurationStore, Items, ItemsRequest, Known};
 
@@ -24,6 +26,8 @@ pub(crate) struct Subscription {
     id: String,
     /// The store's name.
     name: String,
+    /// Whether its end is that of a request, and so counted with the operations.
+    counts_end: bool,
     request: ItemsRequest,
     store: Arc<dyn ConfigurationStore>,
     /// What is loaded: another store may take the place of this one.
@@ -40,7 +44,10 @@ impl Service {
     /// Reads items; keys that do not exist are left out.
     pub(crate) async fn items(&self, store: &str, request: &ItemsRequest) -> Result<Items, Fault> {
         let opened = self.configuration_store(store)?;
+        let begin = Instant::now();
         let read = opened.get(request, &self.context()).await;
+        let failure = read.as_ref().err().map(|error| error.class);
+        self.count(store, Operation::GetConfiguration, failure, begin);
         read.map_err(|error| {
             let keys = shown(&request.keys);
             let reason = error.message;
@@ -65,7 +72,10 @@ impl Service {
                 format!("failed to subscribe {keys} from Configuration store {store}: {reason}");
             Fault::new(Code::ConfigurationSubscribe, message)
         };
+        let begin = Instant::now();
         let watching = opened.watch(&request, &self.context()).await;
+        let failure = watching.as_ref().err().map(|error| error.class);
+        self.count(store, Operation::SubscribeConfiguration, failure, begin);
         let mut states = watching.map_err(|error| refused(&error.message).of_class(error.class))?;
         let known = if opened.begins_with_all() {
             Known::default()
@@ -82,6 +92,7 @@ impl Service {
         Ok(Subscription {
             id,
             name: store.to_owned(),
+            counts_end: true,
             loads,
             is_first: opened.begins_with_all(),
             request,
@@ -114,7 +125,8 @@ impl Service {
             );
             return Err(Fault::new(Code::ConfigurationSubscribe, message));
         }
-        let subscription = self.subscribe(store, request).await?;
+        let mut subscription = self.subscribe(store, request).await?;
+        subscription.counts_end = false;
         let id = subscription.id.clone();
         tokio::spawn(tell(app, store.to_owned(), subscription));
         Ok(id)
@@ -123,12 +135,24 @@ impl Service {
     /// Ends a subscription; whether there was one of this id.
     pub(crate) fn unsubscribe(&self, store: &str, id: &str) -> Result<bool, Fault> {
         self.configuration_store(store)?;
-        Ok(self.subscriptions.end(id, Some(store)))
+        let begin = Instant::now();
+        let is_ended = self.subscriptions.end(id, Some(store));
+        self.count_end(store, is_ended, begin);
+        Ok(is_ended)
     }
 
     /// The same, whatever store it is of.
     pub(crate) fn unsubscribe_any(&self, id: &str) -> bool {
         self.subscriptions.end(id, None)
+    }
+
+    fn count_end(&self, store: &str, is_ended: bool, begin: Instant) {
+        if let Some(metrics) = &self.metrics {
+            let (operation, elapsed) = (Operation::UnsubscribeConfiguration, begin.elapsed());
+            metrics
+                .operations
+                .count(store, operation, is_ended, elapsed);
+        }
     }
 
     fn configuration_store(&self, store: &str) -> Result<Arc<dyn ConfigurationStore>, Fault> {
@@ -147,6 +171,11 @@ impl Service {
 }
 
 impl Subscriptions {
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, oneshot::Sender<()>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -218,7 +247,11 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        let begin = Instant::now();
         self.service.subscriptions.end(&self.id, None);
+        if self.counts_end {
+            self.service.count_end(&self.name, true, begin);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) enum Code {
     ConfigurationStoreNotFound,
     ConfigurationStoresNotConfigured,
     ConfigurationSubscribe,
+    ConfigurationUnsubscribe,
     DirectInvoke,
     HealthAppIdNotMatch,
     HealthNotReady,
@@ -28,9 +29,36 @@ struct Row {
     http_status: u16,
     /// The gRPC status, as its number.
     grpc_status: i32,
+    /// What Dapr counts it under.
+    category: &'static str,
 }
 
 impl Code {
+    const ALL: &[Self] = &[
+        Self::AppChannelNil,
+        Self::BodyRead,
+        Self::ConfigurationGet,
+        Self::ConfigurationStoreNotFound,
+        Self::ConfigurationStoresNotConfigured,
+        Self::ConfigurationSubscribe,
+        Self::ConfigurationUnsubscribe,
+        Self::DirectInvoke,
+        Self::HealthAppIdNotMatch,
+        Self::HealthNotReady,
+        Self::MalformedRequest,
+        Self::OutboundHealthNotReady,
+        Self::PermissionDenied,
+        Self::SecretGet,
+        Self::SecretStoreNotFound,
+        Self::SecretStoresNotConfigured,
+    ];
+
+    /// The code of this name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|code| code.name() == name)
+    }
+
     /// Such as `ERR_SECRET_GET`.
     pub(crate) fn name(self) -> &'static str {
         self.row().name
@@ -44,25 +72,31 @@ impl Code {
         self.row().grpc_status
     }
 
+    /// What Dapr counts it under, such as `secret`.
+    pub(crate) fn category(self) -> &'static str {
+        self.row().category
+    }
+
     #[rustfmt::skip]
     fn row(self) -> Row {
-        let row = |name, http_status, grpc_status| Row { name, http_status, grpc_status };
+        let row = |name, http_status, grpc_status, category| Row { name, http_status, grpc_status, category };
         match self {
-            Self::AppChannelNil                    => row("ERR_APP_CHANNEL_NIL",                    500, 13),
-            Self::BodyRead                         => row("ERR_BODY_READ",                          400,  3),
-            Self::ConfigurationGet                 => row("ERR_CONFIGURATION_GET",                  500, 13),
-            Self::ConfigurationStoreNotFound       => row("ERR_CONFIGURATION_STORE_NOT_FOUND",      400,  3),
-            Self::ConfigurationStoresNotConfigured => row("ERR_CONFIGURATION_STORE_NOT_CONFIGURED", 500,  9),
-            Self::ConfigurationSubscribe           => row("ERR_CONFIGURATION_SUBSCRIBE",            500,  3),
-            Self::DirectInvoke                     => row("ERR_DIRECT_INVOKE",                      404,  5),
-            Self::HealthAppIdNotMatch              => row("ERR_HEALTH_APPID_NOT_MATCH",             500, 13),
-            Self::HealthNotReady                   => row("ERR_HEALTH_NOT_READY",                   500, 13),
-            Self::MalformedRequest                 => row("ERR_MALFORMED_REQUEST",                  400,  3),
-            Self::OutboundHealthNotReady           => row("ERR_OUTBOUND_HEALTH_NOT_READY",          500, 13),
-            Self::PermissionDenied                 => row("ERR_PERMISSION_DENIED",                  403,  7),
-            Self::SecretGet                        => row("ERR_SECRET_GET",                         500, 13),
-            Self::SecretStoreNotFound              => row("ERR_SECRET_STORE_NOT_FOUND",             401,  3),
-            Self::SecretStoresNotConfigured        => row("ERR_SECRET_STORES_NOT_CONFIGURED",       500,  9),
+            Self::AppChannelNil                    => row("ERR_APP_CHANNEL_NIL",                    500, 13, "common"),
+            Self::BodyRead                         => row("ERR_BODY_READ",                          400,  3, "common"),
+            Self::ConfigurationGet                 => row("ERR_CONFIGURATION_GET",                  500, 13, "configuration"),
+            Self::ConfigurationStoreNotFound       => row("ERR_CONFIGURATION_STORE_NOT_FOUND",      400,  3, "configuration"),
+            Self::ConfigurationStoresNotConfigured => row("ERR_CONFIGURATION_STORE_NOT_CONFIGURED", 500,  9, "configuration"),
+            Self::ConfigurationSubscribe           => row("ERR_CONFIGURATION_SUBSCRIBE",            500,  3, "configuration"),
+            Self::ConfigurationUnsubscribe         => row("ERR_CONFIGURATION_UNSUBSCRIBE",          500, 13, "configuration"),
+            Self::DirectInvoke                     => row("ERR_DIRECT_INVOKE",                      404,  5, "service-invocation"),
+            Self::HealthAppIdNotMatch              => row("ERR_HEALTH_APPID_NOT_MATCH",             500, 13, "health"),
+            Self::HealthNotReady                   => row("ERR_HEALTH_NOT_READY",                   500, 13, "health"),
+            Self::MalformedRequest                 => row("ERR_MALFORMED_REQUEST",                  400,  3, "common"),
+            Self::OutboundHealthNotReady           => row("ERR_OUTBOUND_HEALTH_NOT_READY",          500, 13, "health"),
+            Self::PermissionDenied                 => row("ERR_PERMISSION_DENIED",                  403,  7, "secret"),
+            Self::SecretGet                        => row("ERR_SECRET_GET",                         500, 13, "secret"),
+            Self::SecretStoreNotFound              => row("ERR_SECRET_STORE_NOT_FOUND",             401,  3, "secret"),
+            Self::SecretStoresNotConfigured        => row("ERR_SECRET_STORES_NOT_CONFIGURED",       500,  9, "secret"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, USER_AGENT};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::api::access::TOKEN_HEADER;
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::json::Json;
+use crate::api::metrics::{self, Denial, Place};
 use crate::api::route::{Ask, DAPR_APIS, DAPR_VERSIONS, INVOKE, Route, route};
 use crate::api::service::Service;
 use crate::api::{configuration, go, items, metadata};
@@ -30,6 +31,8 @@ pub(crate) enum Surface {
     Whole,
     /// Health and metadata alone, and no token asked for: Dapr's public port.
     Public,
+    /// Metrics at every path, as in Dapr, and no token asked for.
+    Metrics,
 }
 
 /// How requests are served.
@@ -48,13 +51,16 @@ impl Http {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if self.surface == Surface::Metrics {
+            return self.metrics();
+        }
         let path = request.uri().path();
         let known = || route(&go::clean(&go::escaped_path(path)?));
         let log = self.service.settings().log;
         let route = log.is_on.then(known).flatten();
         let is_left_out = log.omits_health && route.as_ref().is_some_and(Route::is_health);
         if !log.is_on || is_left_out {
-            return self.dispatch(request).await;
+            return self.count(request).await;
         }
         let begin = Instant::now();
         let method = if log.hides_paths {
@@ -66,7 +72,7 @@ impl Http {
         let agent = agent
             .and_then(|agent| agent.to_str().ok())
             .map(str::to_owned);
-        let answer = self.dispatch(request).await;
+        let answer = self.count(request).await;
         let size = http_body::Body::size_hint(answer.body()).exact();
         tracing::info!(
             scope = "dapr.runtime.http-info",
@@ -80,7 +86,44 @@ impl Http {
         answer
     }
 
-    async fn dispatch<B>(&self, request: Request<B>) -> Answer
+    /// Answers a request and counts it.
+    async fn count<B>(&self, request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut place = Place::default();
+        let Some(metrics) = &self.service.metrics else {
+            return self.dispatch(request, &mut place).await;
+        };
+        let begin = Instant::now();
+        let method = request.method().clone();
+        let length = request.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let answer = self.dispatch(request, &mut place).await;
+        let asked = (place, &method, answer.status().as_u16());
+        let size = http_body::Body::size_hint(answer.body()).exact();
+        let sizes = (length.unwrap_or_default(), size.unwrap_or_default());
+        metrics.requests.count(asked, sizes, begin.elapsed());
+        match answer.extensions().get::<Code>() {
+            // As in Dapr, which writes this one without counting it.
+            None | Some(Code::AppChannelNil) => {}
+            Some(code) => metrics.error(*code),
+        }
+        answer
+    }
+
+    /// All that is recorded.
+    fn metrics(&self) -> Answer {
+        let subscriptions = self.service.subscriptions.count();
+        let metrics = self.service.metrics.as_ref();
+        let text = metrics.map(|metrics| metrics.text(subscriptions));
+        let text = Zeroizing::new(text.unwrap_or_default().into_bytes());
+        answer(StatusCode::OK, metrics::CONTENT_TYPE, text)
+    }
+
+    /// Answers a request, and says what its path is called.
+    async fn dispatch<B>(&self, request: Request<B>, place: &mut Place) -> Answer
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -94,16 +137,32 @@ impl Http {
                 trim_slashes(&plain),
                 b"v1.0/healthz" | b"v1.0/healthz/outbound"
             );
+        let path = go::clean(&escaped);
+        let route = route(&path);
+        let metrics = self.service.metrics.as_ref();
+        if let Some(metrics) = metrics {
+            let plain = String::from_utf8_lossy(&plain);
+            *place = metrics.requests.place(&plain, route.as_ref());
+        }
+        let deny = |denial| {
+            if let Some(metrics) = metrics {
+                metrics.deny(denial);
+            }
+        };
         let token = request.headers().get(TOKEN_HEADER);
         let token = token.map(HeaderValue::as_bytes);
         let is_open = self.surface == Surface::Public || is_health;
         if !is_open && !self.service.access.admits(token) {
+            deny(Denial::Token);
             return plain_text(StatusCode::UNAUTHORIZED, "invalid api token\n");
         }
-        let path = go::clean(&escaped);
-        let Some(route) = route(&path).filter(|route| self.serves(route)) else {
+        let Some(route) = route else {
             return self.unknown(&path);
         };
+        if !self.serves(&route) {
+            deny(Denial::Api);
+            return self.unknown(&path);
+        }
         if *request.method() != route.method() {
             return self.wrong_method(&route);
         }
@@ -121,6 +180,7 @@ impl Http {
         match self.surface {
             Surface::Whole => is_allowed(),
             Surface::Public => route.is_public() && is_allowed(),
+            Surface::Metrics => false,
         }
     }
 
@@ -400,6 +460,7 @@ fn faulty(fault: &Fault) -> Answer {
         let class = HeaderValue::from_static(class.code());
         answer.headers_mut().insert(CLASS, class);
     }
+    answer.extensions_mut().insert(fault.code);
     answer
 }
 

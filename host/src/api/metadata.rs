@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn metadata_is_written_as_dapr_does() {
         let (identity, timeout) = (Identity::new("myapp"), std::time::Duration::from_secs(1));
-        let service = Service::new(identity, Access::default(), None, timeout);
+        let service = Service::new(identity, Access::default(), None, timeout, None);
         let resolver = Resolver::builder().build().unwrap();
         let component = LoadedComponent::new("a<b", "secretstores.local.file", "v1");
         let component = component.with_capabilities(vec!["X".to_owned()]);

@@ -38,12 +38,16 @@ mod items;
 mod json;
 mod listener;
 mod metadata;
+mod metrics;
 mod route;
 mod server;
 mod service;
 mod settings;
 
 pub use self::access::{Access, ApiLists, ApiRule};
+pub use self::metrics::{
+    LabelRule, MetricsSettings, PathPattern, UnreadablePath, UnreadablePattern,
+};
 pub use self::server::{Ending, Handle, Options, ServeError, Server};
 pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
 pub use self::settings::{CallLog, Settings, denied_types};

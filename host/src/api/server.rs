@@ -13,6 +13,7 @@ use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
 use crate::api::http::{Http, Surface};
 use crate::api::listener::{Listener, Protocol};
+use crate::api::metrics::Metrics;
 use crate::api::service::{Identity, Loaded, Service};
 use crate::api::settings::Settings;
 use crate::secret::SecretValue;
@@ -33,6 +34,8 @@ pub struct Options {
     pub grpc: Vec<SocketAddr>,
     /// Where health and metadata alone are served over HTTP, without a token.
     pub public: Option<SocketAddr>,
+    /// Where Prometheus reads metrics, without a token; without it nothing is recorded.
+    pub metrics: Option<SocketAddr>,
     /// How many bytes a body, or a gRPC message, may have: 4 MiB.
     pub most_body: usize,
     /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB.
@@ -58,6 +61,7 @@ impl Options {
             http: vec![free],
             grpc: vec![free],
             public: None,
+            metrics: None,
             most_body: 4 << 20,
             most_head: 4 << 10,
             connections: 20_000,
@@ -75,7 +79,7 @@ pub enum ServeError {
     /// No address of a protocol could be bound.
     #[error("could not listen on any endpoint for {protocol}: {address}: {reason}")]
     Bind {
-        /// `HTTP`, `gRPC` or `public HTTP`.
+        /// `HTTP`, `gRPC`, `public HTTP` or `metrics`.
         protocol: &'static str,
         /// The last address that was tried.
         address: SocketAddr,
@@ -99,6 +103,7 @@ pub struct Server {
     http: Vec<SocketAddr>,
     grpc: Vec<SocketAddr>,
     public: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     connections: usize,
     graceful_time: Duration,
 }
@@ -122,6 +127,7 @@ impl Server {
             http,
             grpc,
             public,
+            metrics,
             most_body,
             most_head,
             connections,
@@ -129,7 +135,11 @@ impl Server {
             graceful_time,
             settings,
         } = options;
-        let service = Service::new(identity, access, app_token, request_time);
+        let recorded = &settings.metrics;
+        let recorded = metrics
+            .filter(|_| recorded.is_on)
+            .map(|_| Metrics::new(&identity, recorded));
+        let service = Service::new(identity, access, app_token, request_time, recorded);
         let service = Arc::new(service.with_settings(settings));
         let whole = Http {
             service: Arc::clone(&service),
@@ -141,6 +151,10 @@ impl Server {
             surface: Surface::Public,
             ..whole.clone()
         });
+        let of_metrics = Protocol::Http(Http {
+            surface: Surface::Metrics,
+            ..whole.clone()
+        });
         let of_http = Protocol::Http(whole);
         let http = bind_any("HTTP", &http, &of_http, most_head).await?;
         // Dapr's limit for gRPC's heads is that of its messages.
@@ -149,12 +163,20 @@ impl Server {
             Some(address) => bind_any("public HTTP", &[address], &of_public, most_head).await?,
             None => Vec::new(),
         };
+        let metrics = match metrics {
+            Some(address) => bind_any("metrics", &[address], &of_metrics, most_head).await?,
+            None => Vec::new(),
+        };
         let addresses = |listeners: &[Listener]| listeners.iter().map(Listener::address).collect();
         Ok(Self {
             http: addresses(&http),
             grpc: addresses(&grpc),
             public: public.first().map(Listener::address),
-            listeners: http.into_iter().chain(grpc).chain(public).collect(),
+            metrics: metrics.first().map(Listener::address),
+            listeners: [http, grpc, public, metrics]
+                .into_iter()
+                .flatten()
+                .collect(),
             service,
             connections,
             graceful_time,
@@ -174,6 +196,11 @@ impl Server {
     /// Where health and metadata alone are served.
     pub fn public(&self) -> Option<SocketAddr> {
         self.public
+    }
+
+    /// Where Prometheus reads metrics.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Steers this server.
@@ -226,9 +253,17 @@ impl Handle {
         self.service.load(loaded);
     }
 
-    /// Goes by these settings from now on, in place of those of [`Options::settings`].
+    /// Goes by these settings from now on, in place of those of [`Options::settings`]. What they say
+    /// of metrics counts at the next start.
     pub fn set(&self, settings: Settings) {
         self.service.set(settings);
+    }
+
+    /// Counts, for metrics, that what is served was read again, and whether it was taken over.
+    pub fn note_reload(&self, is_taken_over: bool) {
+        if let Some(metrics) = &self.service.metrics {
+            metrics.reloaded(is_taken_over);
+        }
     }
 
     /// Ends the server: what is under way may finish.

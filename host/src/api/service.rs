@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::api::access::Access;
 use crate::api::app::App;
@@ -14,6 +15,7 @@ use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
 use crate::api::go;
+use crate::api::metrics::{Denial, Metrics, Operation};
 use crate::api::settings::Settings;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
@@ -36,6 +38,8 @@ pub struct Loaded {
     pub components: Vec<LoadedComponent>,
     /// Configuration stores by name.
     pub configurations: BTreeMap<String, Arc<dyn ConfigurationStore>>,
+    /// Components that could not be loaded and may fail, for metrics.
+    pub failed: Vec<LoadedComponent>,
 }
 
 impl fmt::Debug for Loaded {
@@ -44,6 +48,7 @@ impl fmt::Debug for Loaded {
             .field("resolver", &self.resolver)
             .field("components", &self.components)
             .field("configurations", &self.configurations.keys())
+            .field("failed", &self.failed)
             .finish()
     }
 }
@@ -55,6 +60,7 @@ impl Loaded {
             resolver,
             components,
             configurations: BTreeMap::new(),
+            failed: Vec::new(),
         }
     }
 
@@ -144,6 +150,8 @@ pub(crate) struct Service {
     /// The app, if it has a port.
     pub(crate) app: Option<Arc<App>>,
     pub(crate) subscriptions: Subscriptions,
+    /// What is recorded, if anything is.
+    pub(crate) metrics: Option<Metrics>,
     /// How long a request may take.
     pub(crate) timeout: Duration,
     /// How many bytes of bodies may be held at a time, of all requests together.
@@ -178,6 +186,7 @@ impl Service {
         access: Access,
         app_token: Option<SecretValue>,
         timeout: Duration,
+        metrics: Option<Metrics>,
     ) -> Self {
         let app_ready = AtomicBool::new(identity.app_port.is_none());
         let app = App::of(&identity, app_token, timeout).map(Arc::new);
@@ -187,6 +196,7 @@ impl Service {
             end: End::default(),
             app,
             subscriptions: Subscriptions::default(),
+            metrics,
             timeout,
             bodies: Arc::new(Semaphore::new(MOST_BODIES)),
             settings: RwLock::default(),
@@ -218,6 +228,9 @@ impl Service {
 
     /// Serves this from now on. Requests that have begun end with what was there before.
     pub(crate) fn load(&self, loaded: Loaded) {
+        if let Some(metrics) = &self.metrics {
+            metrics.load(&loaded);
+        }
         self.loaded.send_replace(Some(Arc::new(loaded)));
     }
 
@@ -273,7 +286,10 @@ impl Service {
         let (namespace, options) = request_metadata(metadata);
         let mut request = SecretRequest::new(name).with_namespace(namespace);
         request.options = options;
+        let begin = Instant::now();
         let read = loaded.resolver.get(store, request, &self.context()).await;
+        let failure = read.as_ref().err().map(|error| error.class);
+        self.count(store, Operation::GetSecret, failure, begin);
         let secret = read.map_err(|error| get_fault(store, name, &error))?;
         match loaded.resolver.mode() {
             Mode::Dapr => {}
@@ -293,7 +309,10 @@ impl Service {
         let (namespace, options) = request_metadata(metadata);
         let mut request = BulkRequest::new(namespace);
         request.options = options;
+        let begin = Instant::now();
         let read = loaded.resolver.bulk(store, request, &self.context()).await;
+        let failure = read.as_ref().err().map(|error| error.class);
+        self.count(store, Operation::BulkGetSecret, failure, begin);
         let secrets = read.map_err(|error| bulk_failed(store, error.class, error.reason()))?;
         let is_text = |value: &SecretValue| value.reveal_text().is_ok();
         let all_text = || {
@@ -323,6 +342,28 @@ impl Service {
             return Err(fault.of_class(Class::StoreUnknown));
         }
         Ok(loaded)
+    }
+
+    /// Counts an operation on a store that is loaded. One that policy refuses asks no store.
+    pub(crate) fn count(
+        &self,
+        store: &str,
+        operation: Operation,
+        failure: Option<Class>,
+        begin: Instant,
+    ) {
+        let Some(metrics) = &self.metrics else {
+            return;
+        };
+        if failure == Some(Class::PolicyDenied) {
+            metrics.deny(Denial::Policy);
+            return;
+        }
+        let (operations, elapsed) = (&metrics.operations, begin.elapsed());
+        operations.count(store, operation, failure.is_none(), elapsed);
+        if let Some(class) = failure {
+            operations.fail(store, class);
+        }
     }
 
     pub(crate) fn context(&self) -> Context {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use crate::api::access::{ApiLists, ApiRule};
+use crate::api::metrics::{MetricsFields, MetricsSettings};
 use crate::denied_types::DeniedTypes;
 use crate::document::Document;
 use crate::env::Environment;
@@ -27,6 +28,8 @@ pub struct Settings {
     /// The feature `HotReload`: whether files are read again when they change. On where nothing is
     /// said.
     pub hot_reload: Option<bool>,
+    /// `spec.metric` and `spec.metrics`
+    pub metrics: MetricsSettings,
     /// Fields that have no effect here, such as `spec.mtls`.
     pub without_effect: Vec<String>,
 }
@@ -50,8 +53,6 @@ const HOT_RELOAD: &str = "HotReload";
 const WITHOUT_EFFECT: &[&str] = &[
     "accessControl",
     "appHttpPipeline",
-    "metric",
-    "metrics",
     "mtls",
     "nameResolution",
     "tracing",
@@ -122,9 +123,20 @@ impl Settings {
         mode: Mode,
     ) -> Result<Self, Vec<Problem>> {
         let (mut settings, mut problems) = (Self::default(), Vec::new());
+        let mut metrics = MetricsFields::default();
         for document in configurations {
-            if let Err(wrong) = settings.overlay(document, environment, mode) {
+            if let Err(wrong) = settings.overlay(document, environment, mode, &mut metrics) {
                 problems.extend(wrong);
+            }
+        }
+        match metrics.settings() {
+            Ok(metrics) => settings.metrics = metrics,
+            Err(field) => {
+                let has_it = |document: &&Document| line_of(&document.text, field).is_some();
+                let document = configurations.iter().rev().find(has_it);
+                let document = document.or(configurations.last());
+                problems
+                    .extend(document.map(|document| Refusal::unreadable(field).problem(document)));
             }
         }
         settings.without_effect.sort();
@@ -141,10 +153,19 @@ impl Settings {
         document: &Document,
         environment: &Environment,
         mode: Mode,
+        metrics: &mut MetricsFields,
     ) -> Result<(), Vec<Problem>> {
         for (field, value) in spec(document, environment, mode)? {
-            let set = self.set(&field, value, mode);
-            set.map_err(|refusal| vec![refusal.problem(document)])?;
+            let refused = |refusal: Refusal| vec![refusal.problem(document)];
+            let set = match field.as_str() {
+                "metric" => metrics.set_metric(value),
+                "metrics" => metrics.set_metrics(value),
+                _ => {
+                    self.set(&field, value, mode).map_err(refused)?;
+                    continue;
+                }
+            };
+            set.map_err(|field| refused(Refusal::unreadable(field)))?;
         }
         Ok(())
     }
@@ -267,7 +288,7 @@ impl Refusal {
     }
 
     fn problem(&self, document: &Document) -> Problem {
-        let line = line_of(&document.text, self.field);
+        let line = line_of(&document.text, self.field).unwrap_or(1);
         let place = Place::new(&document.name, line, 1);
         Problem::new(Class::DocumentSchema, Some(place), self.message, self.hint)
     }
@@ -301,16 +322,14 @@ fn is_empty(value: &Value, field: &str) -> bool {
     value.is_null() || value.as_mapping().is_some_and(is_field)
 }
 
-/// The line on which a field is first written, from 1.
-fn line_of(text: &[u8], field: &str) -> u32 {
+/// The line on which a field is first written, from 1, if it is.
+fn line_of(text: &[u8], field: &str) -> Option<u32> {
     let mut lines = (1..).zip(text.split(|&byte| byte == b'\n'));
     let is_here = |line: &[u8]| {
         let line = line.trim_ascii_start();
         line.starts_with(field.as_bytes()) && line.get(field.len()) == Some(&b':')
     };
-    lines
-        .find_map(|(number, line)| is_here(line).then_some(number))
-        .unwrap_or(1)
+    lines.find_map(|(number, line)| is_here(line).then_some(number))
 }
 
 #[cfg(test)]

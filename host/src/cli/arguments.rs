@@ -227,6 +227,23 @@ pub(super) struct ServeArguments {
     /// The host on which the app listens
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     pub(super) app_channel_address: String,
+    /// The port on which Prometheus reads metrics, without a token; 0 is a free one
+    #[arg(long, value_name = "PORT", default_value_t = 9090)]
+    pub(super) metrics_port: u16,
+    /// The address of the metrics port
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0", value_parser = address)]
+    pub(super) metrics_listen_address: IpAddr,
+    /// Record and serve metrics
+    #[arg(
+        long,
+        value_name = "BOOLEAN",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    pub(super) enable_metrics: bool,
     /// How many bytes a body or a gRPC message may have
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub(super) max_body_bytes: usize,

@@ -142,6 +142,11 @@ pub(super) async fn load(
         loaded.configurations.insert(config.name.clone(), store);
         opened.insert(config.name.clone(), config);
     }
+    let wanted = components.iter().map(|inspected| &inspected.component);
+    let lost = wanted.filter(|component| is_lost(component, &loaded));
+    let lost =
+        lost.map(|lost| LoadedComponent::new(&lost.name, &lost.component_type, &lost.version));
+    loaded.failed = lost.collect();
     Ok(Ok(Served {
         loaded,
         configurations: opened,
@@ -213,6 +218,14 @@ impl Served {
             diagnostics::is_error(problem) || is_lost
         })
     }
+}
+
+/// Whether a component is a store that is not open.
+fn is_lost(component: &Component, loaded: &Loaded) -> bool {
+    let name = component.name.as_str();
+    let is_configuration = configuration::is_configuration(&component.component_type);
+    (component.is_secret_store() && !loaded.resolver.has_store(name))
+        || (is_configuration && !loaded.configurations.contains_key(name))
 }
 
 /// The file that a component names as a secret store's.

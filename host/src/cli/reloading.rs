@@ -113,6 +113,10 @@ impl<'s> Reloading<'s> {
     async fn reload(&mut self, renewed: BTreeSet<String>) {
         match self.load(renewed).await {
             Ok(Some((snapshot, served))) => {
+                self.handle.note_reload(snapshot == self.seen);
+                if served.settings.metrics != self.served.settings.metrics {
+                    tracing::warn!("a change of `spec.metric` counts at the next start");
+                }
                 if served.settings != self.served.settings {
                     let settings = effective(served.settings.clone(), self.arguments);
                     self.handle.set(settings);
@@ -127,6 +131,7 @@ impl<'s> Reloading<'s> {
             }
             Err(error) => tracing::error!("not reloaded: {error:#}"),
         }
+        self.handle.note_reload(false);
         // Not before it changes once more.
         let files = self.served.files.values_mut();
         files.for_each(|file| *file = file.taken());

@@ -163,6 +163,8 @@ fn options(
     options.grpc = on(arguments.dapr_grpc_port);
     let public = arguments.dapr_public_port;
     options.public = public.map(|port| SocketAddr::new(arguments.dapr_public_listen_address, port));
+    let metrics = SocketAddr::new(arguments.metrics_listen_address, arguments.metrics_port);
+    options.metrics = arguments.enable_metrics.then_some(metrics);
     options.access = access;
     options.app_token = token(environment, env::APP_API_TOKEN)?;
     options.most_body = arguments.max_body_bytes;

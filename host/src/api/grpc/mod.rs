@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::BodyExt as _;
 use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::Service as _;
@@ -17,8 +18,9 @@ use zeroize::Zeroize as _;
 
 use self::proto::dapr_server::{Dapr, DaprServer};
 use crate::api::access::{Api, TOKEN_HEADER};
-use crate::api::fault::{CLASS, Fault};
+use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::metadata::PLACEMENT;
+use crate::api::metrics::{self, Denial, Metrics};
 use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, Service};
 use crate::configuration::{Item, Items, ItemsRequest};
 use crate::error::Class;
@@ -90,9 +92,46 @@ impl Grpc {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
-        if let Err(status) = self.admit(&request) {
+        if let Err((status, denial)) = self.admit(&request) {
+            if let Some(metrics) = &self.service.metrics {
+                metrics.deny(denial);
+            }
             return status.into_http();
         }
+        let path = request.uri().path();
+        let method = metrics::Calls::method(path).zip(self.service.metrics.as_ref());
+        let Some((method, metrics)) = method else {
+            return self.call(request).await;
+        };
+        let begin = Instant::now();
+        let mut received = Received {
+            service: Arc::clone(&self.service),
+            method,
+            size: 0,
+        };
+        let request = request.map(|body| {
+            body.map_frame(move |frame| {
+                received.add(frame.data_ref().map_or(0, Bytes::len));
+                frame
+            })
+        });
+        let answer = self.call(request).await;
+        let sent = answer.extensions().get::<Sent>();
+        let sent = sent.map_or(0, |Sent(size)| *size);
+        let status = status_of(answer.headers());
+        let (sent, elapsed) = (sent.try_into().unwrap_or(u64::MAX), begin.elapsed());
+        metrics.calls.ended(method, status, sent, elapsed);
+        if status != 0 {
+            count_error(metrics, answer.headers());
+        }
+        answer
+    }
+
+    async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
         let mut dapr = self.dapr.clone();
         let mut answer = match dapr.call(request).await {
             Ok(answer) => answer,
@@ -112,7 +151,7 @@ impl Grpc {
     }
 
     /// Whether the caller may call this method.
-    fn admit<B>(&self, request: &Request<B>) -> Result<(), Status> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<(), (Status, Denial)> {
         let access = &self.service.access;
         let token = request.headers().get(TOKEN_HEADER);
         if !access.admits(token.map(HeaderValue::as_bytes)) {
@@ -120,12 +159,8 @@ impl Grpc {
                 None => "missing api token in request metadata",
                 Some(_) => "authentication error: api token mismatch",
             };
-            return Err(of_http(
-                GrpcCode::Unauthenticated,
-                "Unauthorized",
-                401,
-                detail,
-            ));
+            let status = of_http(GrpcCode::Unauthenticated, "Unauthorized", 401, detail);
+            return Err((status, Denial::Token));
         }
         let Some(method) = request.uri().path().strip_prefix(DAPR) else {
             return Ok(());
@@ -138,12 +173,8 @@ impl Grpc {
             .allows_grpc(api.unwrap_or(UNKNOWN));
         if !is_open {
             let detail = "requested endpoint is not available";
-            return Err(of_http(
-                GrpcCode::Unimplemented,
-                "Not Implemented",
-                501,
-                detail,
-            ));
+            let status = of_http(GrpcCode::Unimplemented, "Not Implemented", 501, detail);
+            return Err((status, Denial::Api));
         }
         let is_name = method.len() < 64 && method.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if api.is_none() && is_name {
@@ -229,7 +260,56 @@ impl Calls {
             let text = format!("trying to send message larger than max ({length} vs. {most})");
             return Err(Status::resource_exhausted(text));
         }
-        Ok(tonic::Response::new(message))
+        let mut response = tonic::Response::new(message);
+        response.extensions_mut().insert(Sent(length));
+        Ok(response)
+    }
+}
+
+/// How many bytes the message of an answer has.
+#[derive(Clone, Copy, Debug)]
+struct Sent(usize);
+
+/// What has come of a request's body, counted once that has been read.
+struct Received {
+    service: Arc<Service>,
+    method: metrics::Method,
+    size: usize,
+}
+
+impl Received {
+    fn add(&mut self, size: usize) {
+        self.size = self.size.saturating_add(size);
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        // What stands before a message.
+        const PREFIX: usize = 5;
+        let size = self.size.saturating_sub(PREFIX);
+        if let Some(metrics) = &self.service.metrics {
+            let size = size.try_into().unwrap_or(u64::MAX);
+            metrics.calls.received(self.method, size);
+        }
+    }
+}
+
+/// The status of an answer to a single message: it stands in the headers where it is an error.
+fn status_of(headers: &HeaderMap) -> usize {
+    let status = headers.get(Status::GRPC_STATUS);
+    let status = status.and_then(|status| status.to_str().ok()?.parse().ok());
+    status.unwrap_or_default()
+}
+
+/// Counts the code of Dapr's that an answer has in its details.
+fn count_error(metrics: &Metrics, headers: &HeaderMap) {
+    if !metrics.counts_errors() {
+        return;
+    }
+    let info = Status::from_header_map(headers).and_then(|status| status.get_details_error_info());
+    if let Some(code) = info.and_then(|info| Code::of(&info.reason)) {
+        metrics.error(code);
     }
 }
 
@@ -305,6 +385,9 @@ impl Dapr for Calls {
     ) -> Result<tonic::Response<proto::UnsubscribeConfigurationResponse>, Status> {
         let id = request.into_inner().id;
         let ok = self.service.unsubscribe_any(&id);
+        if let Some(metrics) = self.service.metrics.as_ref().filter(|_| !ok) {
+            metrics.error(Code::ConfigurationUnsubscribe);
+        }
         let message = if ok {
             String::new()
         } else {
