@@ -77,13 +77,13 @@ fn use_all(server: &Server) {
         "healthz",
         "no-such-path/at/all",
     ] {
-        let _ = server.ask(&format!("GET /v1.0/{path}"));
+        drop(server.ask(&format!("GET /v1.0/{path}")));
     }
-    let _ = server.ask("PUT /v1.0/metadata/odd-key");
-    let _ = server.ask("BREW /v1.0/healthz");
-    let _ = get(server, "file", "redis", &[]);
-    let _ = get(server, "file", "denied", &[]);
-    let _ = bulk(server, "file", &[]);
+    drop(server.ask("PUT /v1.0/metadata/odd-key"));
+    drop(server.ask("BREW /v1.0/healthz"));
+    drop(get(server, "file", "redis", &[]));
+    drop(get(server, "file", "denied", &[]));
+    drop(bulk(server, "file", &[]));
 }
 
 fn known() -> Value {

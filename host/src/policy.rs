@@ -276,6 +276,17 @@ impl Policy {
         }
     }
 
+    /// What decides about a secret of a store: `allowedSecrets`, `deniedSecrets` or
+    /// `defaultAccess` of its scope, or `none` where it has no scope.
+    pub fn decided_by(&self, store: &str, secret: &str) -> &'static str {
+        match self.scopes.get(store) {
+            Some(scope) if !scope.allowed.is_empty() => "allowedSecrets",
+            Some(scope) if scope.denied.contains(secret) => "deniedSecrets",
+            Some(_) => "defaultAccess",
+            None => "none",
+        }
+    }
+
     /// Whether there can be a secret of this store that may be read.
     pub(crate) fn allows_any(&self, store: &str) -> bool {
         match self.scopes.get(store) {

@@ -65,6 +65,11 @@ pub(crate) struct Api {
 }
 
 impl Access {
+    /// Whether a caller that sent this has shown the token.
+    pub(crate) fn proves(&self, sent: Option<&[u8]>) -> bool {
+        self.token.is_some() && self.admits(sent)
+    }
+
     /// Whether a caller that sent this token may call.
     pub(crate) fn admits(&self, sent: Option<&[u8]>) -> bool {
         let Some(token) = &self.token else {

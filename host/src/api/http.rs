@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use crate::api::access::TOKEN_HEADER;
+use crate::api::audit::{AuditRecord, Caller};
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::json::Json;
 use crate::api::metrics::{self, Denial, Place};
@@ -117,7 +118,8 @@ impl Http {
     fn metrics(&self) -> Answer {
         let subscriptions = self.service.subscriptions.count();
         let metrics = self.service.metrics.as_ref();
-        let text = metrics.map(|metrics| metrics.text(subscriptions));
+        let audit = self.service.audit.as_ref().map(|audit| audit.counts());
+        let text = metrics.map(|metrics| metrics.text(subscriptions, audit));
         let text = Zeroizing::new(text.unwrap_or_default().into_bytes());
         answer(StatusCode::OK, metrics::CONTENT_TYPE, text)
     }
@@ -144,23 +146,18 @@ impl Http {
             let plain = String::from_utf8_lossy(&plain);
             *place = metrics.requests.place(&plain, route.as_ref());
         }
-        let deny = |denial| {
-            if let Some(metrics) = metrics {
-                metrics.deny(denial);
-            }
-        };
         let token = request.headers().get(TOKEN_HEADER);
         let token = token.map(HeaderValue::as_bytes);
         let is_open = self.surface == Surface::Public || is_health;
         if !is_open && !self.service.access.admits(token) {
-            deny(Denial::Token);
+            self.note_denied(Denial::Token, route.as_ref(), &request);
             return plain_text(StatusCode::UNAUTHORIZED, "invalid api token\n");
         }
         let Some(route) = route else {
             return self.unknown(&path);
         };
         if !self.serves(&route) {
-            deny(Denial::Api);
+            self.note_denied(Denial::Api, Some(&route), &request);
             return self.unknown(&path);
         }
         if *request.method() != route.method() {
@@ -169,6 +166,35 @@ impl Http {
         match self.serve(route, request).await {
             Ok(answer) => answer,
             Err(fault) => faulty(&fault),
+        }
+    }
+
+    /// Who asks, where that is wanted.
+    fn caller<B>(&self, request: &Request<B>) -> Option<Caller> {
+        self.service.audit.as_ref()?;
+        let token = request.headers().get(TOKEN_HEADER);
+        let token = self.service.access.proves(token.map(HeaderValue::as_bytes));
+        let (extensions, headers) = (request.extensions(), request.headers());
+        Some(Caller::of("http", extensions, headers, token))
+    }
+
+    /// Takes note of a request that is refused before anything is asked.
+    fn note_denied<B>(&self, denial: Denial, route: Option<&Route>, request: &Request<B>) {
+        let service = &self.service;
+        if let Some(metrics) = &service.metrics {
+            metrics.deny(denial);
+        }
+        let (operation, store, name) = match route {
+            Some(Route::Secret { store, name }) => ("get", store, Some(name)),
+            Some(Route::Secrets { store }) => ("bulk", store, None),
+            _ => return,
+        };
+        if let (Some(audit), Some(caller)) = (&service.audit, self.caller(request)) {
+            let mut record = AuditRecord::of(&caller, &service.identity.app_id, operation);
+            record.store = Some(store);
+            record.secret = name.map(String::as_str);
+            record.deny(denial.name());
+            audit.record(&record);
         }
     }
 
@@ -204,16 +230,18 @@ impl Http {
             Route::OutboundHealth => service.outbound_health().map(|()| no_content()),
             Route::Secret { store, name } => {
                 let metadata = metadata_of(request.uri().query());
+                let caller = self.caller(&request);
                 self.read_object(request).await?;
-                let secret = service.secret(&store, &name, metadata).await?;
+                let secret = service.secret(&store, &name, metadata, caller).await?;
                 let mut json = Json::default();
                 write_secret(&mut json, &secret);
                 Ok(data(json))
             }
             Route::Secrets { store } => {
                 let metadata = metadata_of(request.uri().query());
+                let caller = self.caller(&request);
                 self.read_object(request).await?;
-                let secrets = service.secrets(&store, metadata).await?;
+                let secrets = service.secrets(&store, metadata, caller).await?;
                 let mut json = Json::default();
                 let secrets = secrets.iter();
                 json.object(

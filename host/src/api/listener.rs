@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::api::audit::Peer;
 use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
 use crate::api::head_time::Timed;
@@ -184,8 +185,13 @@ impl Connection {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let peer = self.service.audit.as_ref().map(|_| stream.peer_addr());
+        let peer = peer.and_then(Result::ok).map(Peer);
         let stream = TokioIo::new(Timed::new(stream, HEAD_TIME));
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let answer = answer(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });

@@ -27,6 +27,7 @@
 
 mod access;
 mod app;
+mod audit;
 mod configuration;
 mod end;
 mod fault;
@@ -45,6 +46,7 @@ mod service;
 mod settings;
 
 pub use self::access::{Access, ApiLists, ApiRule};
+pub use self::audit::{Audit, AuditCounts, AuditDecision, AuditLog, AuditRecord, Caller};
 pub use self::metrics::{
     LabelRule, MetricsSettings, PathPattern, UnreadablePath, UnreadablePattern,
 };

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::api::access::Access;
+use crate::api::audit::Audit;
 use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
 use crate::api::http::{Http, Surface};
@@ -36,6 +37,9 @@ pub struct Options {
     pub public: Option<SocketAddr>,
     /// Where Prometheus reads metrics, without a token; without it nothing is recorded.
     pub metrics: Option<SocketAddr>,
+    /// Who is told of requests for secrets: an [`AuditLog`](crate::api::AuditLog), or whatever the
+    /// embedder has.
+    pub audit: Option<Arc<dyn Audit>>,
     /// How many bytes a body, or a gRPC message, may have: 4 MiB.
     pub most_body: usize,
     /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB.
@@ -62,6 +66,7 @@ impl Options {
             grpc: vec![free],
             public: None,
             metrics: None,
+            audit: None,
             most_body: 4 << 20,
             most_head: 4 << 10,
             connections: 20_000,
@@ -128,6 +133,7 @@ impl Server {
             grpc,
             public,
             metrics,
+            audit,
             most_body,
             most_head,
             connections,
@@ -140,7 +146,7 @@ impl Server {
             .filter(|_| recorded.is_on)
             .map(|_| Metrics::new(&identity, recorded));
         let service = Service::new(identity, access, app_token, request_time, recorded);
-        let service = Arc::new(service.with_settings(settings));
+        let service = Arc::new(service.with_settings(settings).with_audit(audit));
         let whole = Http {
             service: Arc::clone(&service),
             surface: Surface::Whole,
@@ -159,14 +165,8 @@ impl Server {
         let http = bind_any("HTTP", &http, &of_http, most_head).await?;
         // Dapr's limit for gRPC's heads is that of its messages.
         let grpc = bind_any("gRPC", &grpc, &of_grpc, most_body).await?;
-        let public = match public {
-            Some(address) => bind_any("public HTTP", &[address], &of_public, most_head).await?,
-            None => Vec::new(),
-        };
-        let metrics = match metrics {
-            Some(address) => bind_any("metrics", &[address], &of_metrics, most_head).await?,
-            None => Vec::new(),
-        };
+        let public = bind_one("public HTTP", public, &of_public, most_head).await?;
+        let metrics = bind_one("metrics", metrics, &of_metrics, most_head).await?;
         let addresses = |listeners: &[Listener]| listeners.iter().map(Listener::address).collect();
         Ok(Self {
             http: addresses(&http),
@@ -274,6 +274,19 @@ impl Handle {
     /// Ends the server at once.
     pub fn end_now(&self) {
         self.service.end.advance(Phase::Now);
+    }
+}
+
+/// Binds an address, where there is one.
+async fn bind_one(
+    name: &'static str,
+    address: Option<SocketAddr>,
+    protocol: &Protocol,
+    most_head: usize,
+) -> Result<Vec<Listener>, ServeError> {
+    match address {
+        Some(address) => bind_any(name, &[address], protocol, most_head).await,
+        None => Ok(Vec::new()),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::api::access::Access;
 use crate::api::app::App;
+use crate::api::audit::{Audit, AuditDecision, AuditRecord, Caller};
 use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
@@ -21,6 +22,7 @@ use crate::configuration::ConfigurationStore;
 use crate::context::Context;
 use crate::error::{Class, SecretError};
 use crate::mode::Mode;
+use crate::policy::Decision;
 use crate::resolver::Resolver;
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest};
@@ -152,6 +154,8 @@ pub(crate) struct Service {
     pub(crate) subscriptions: Subscriptions,
     /// What is recorded, if anything is.
     pub(crate) metrics: Option<Metrics>,
+    /// Who is told of requests for secrets.
+    pub(crate) audit: Option<Arc<dyn Audit>>,
     /// How long a request may take.
     pub(crate) timeout: Duration,
     /// How many bytes of bodies may be held at a time, of all requests together.
@@ -197,6 +201,7 @@ impl Service {
             app,
             subscriptions: Subscriptions::default(),
             metrics,
+            audit: None,
             timeout,
             bodies: Arc::new(Semaphore::new(MOST_BODIES)),
             settings: RwLock::default(),
@@ -210,6 +215,11 @@ impl Service {
     pub(crate) fn with_settings(self, settings: Settings) -> Self {
         self.set(settings);
         self
+    }
+
+    /// Tells an audit trail of requests for secrets.
+    pub(crate) fn with_audit(self, audit: Option<Arc<dyn Audit>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Goes by these settings from now on.
@@ -281,6 +291,26 @@ impl Service {
         store: &str,
         name: &str,
         metadata: BTreeMap<String, String>,
+        caller: Option<Caller>,
+    ) -> Result<Secret, Fault> {
+        let begin = Instant::now();
+        let read = self.read_secret(store, name, metadata).await;
+        if let (Some(audit), Some(caller)) = (&self.audit, &caller) {
+            let mut record = AuditRecord::of(caller, &self.identity.app_id, "get");
+            (record.store, record.secret) = (Some(store), Some(name));
+            record.outcome(read.as_ref().map(drop));
+            record.rule = self.rule(store, Some(name), record.decision);
+            record.latency = begin.elapsed();
+            audit.record(&record);
+        }
+        read
+    }
+
+    async fn read_secret(
+        &self,
+        store: &str,
+        name: &str,
+        metadata: BTreeMap<String, String>,
     ) -> Result<Secret, Fault> {
         let loaded = self.store(store)?;
         let (namespace, options) = request_metadata(metadata);
@@ -301,6 +331,46 @@ impl Service {
 
     /// Reads all secrets of a store that policy allows.
     pub(crate) async fn secrets(
+        &self,
+        store: &str,
+        metadata: BTreeMap<String, String>,
+        caller: Option<Caller>,
+    ) -> Result<Bulk, Fault> {
+        let begin = Instant::now();
+        let read = self.read_secrets(store, metadata).await;
+        if let (Some(audit), Some(caller)) = (&self.audit, &caller) {
+            let mut record = AuditRecord::of(caller, &self.identity.app_id, "bulk");
+            record.store = Some(store);
+            let names = |secrets: &Bulk| secrets.keys().cloned().collect::<Vec<_>>();
+            let served = read.as_ref().map(names).unwrap_or_default();
+            record.served = Some(served.iter().map(String::as_str).collect());
+            record.outcome(read.as_ref().map(drop));
+            record.rule = self.rule(store, None, record.decision);
+            record.latency = begin.elapsed();
+            audit.record(&record);
+        }
+        read
+    }
+
+    /// What decided about a request. Of all secrets of a store, each was decided about by itself.
+    fn rule(&self, store: &str, secret: Option<&str>, decision: AuditDecision) -> &'static str {
+        let Some(loaded) = self.loaded() else {
+            return "none";
+        };
+        let policy = loaded.resolver.policy();
+        let is_denied = decision == AuditDecision::Denied;
+        match secret {
+            Some(secret) if is_denied && policy.decide(store, secret) == Decision::Allow => {
+                "namespace"
+            }
+            Some(secret) => policy.decided_by(store, secret),
+            None if is_denied => "namespace",
+            None if policy.scopes().any(|scope| scope.store == store) => "scope",
+            None => "none",
+        }
+    }
+
+    async fn read_secrets(
         &self,
         store: &str,
         metadata: BTreeMap<String, String>,

@@ -233,6 +233,12 @@ pub(super) struct ServeArguments {
     /// The address of the metrics port
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0", value_parser = address)]
     pub(super) metrics_listen_address: IpAddr,
+    /// Append a line of JSON to this file for each request for secrets; `-` is standard error
+    ///
+    /// Who asked, what for, what decided, and how it ended; never a value. At SIGHUP the file is
+    /// opened again. No request waits for it: what cannot be written is counted, and told in the log.
+    #[arg(long, value_name = "FILE")]
+    pub(super) audit_log: Option<PathBuf>,
     /// Record and serve metrics
     #[arg(
         long,

@@ -31,6 +31,7 @@ mod sarif;
 mod serve;
 mod session;
 mod stores;
+mod trail;
 mod waiting;
 mod yaml;
 

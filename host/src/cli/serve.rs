@@ -13,6 +13,7 @@ use super::arguments::{Global, ServeArguments};
 use super::inputs::Inputs;
 use super::loading::{self, Before, Refusal, fatal, load};
 use super::reloading::Reloading;
+use super::trail::Trail;
 use super::{Status, session};
 
 /// Serves until it is ended.
@@ -37,7 +38,12 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         Ok(settings) => settings,
         Err(problems) => return Ok(Refusal::from(problems).end()),
     };
-    let options = options(global, arguments, settings, &Environment::process())?;
+    let mut options = options(global, arguments, settings, &Environment::process())?;
+    let trail = match Trail::open(arguments.audit_log.as_deref()) {
+        Ok(trail) => trail,
+        Err(error) => return Ok(fatal(&format!("{error:#}"))),
+    };
+    options.audit = trail.audit();
     let server = match Server::bind(options).await {
         Ok(server) => server,
         Err(error) => return Ok(fatal(&error.to_string())),

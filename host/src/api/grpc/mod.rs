@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
 use prost::Message;
 use tonic::body::Body;
@@ -18,6 +18,7 @@ use zeroize::Zeroize as _;
 
 use self::proto::dapr_server::{Dapr, DaprServer};
 use crate::api::access::{Api, TOKEN_HEADER};
+use crate::api::audit::{AuditRecord, Caller};
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::metadata::PLACEMENT;
 use crate::api::metrics::{self, Denial, Metrics};
@@ -87,16 +88,18 @@ impl Grpc {
         answer
     }
 
-    async fn dispatch<B>(&self, request: Request<B>) -> Response<Body>
+    async fn dispatch<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         if let Err((status, denial)) = self.admit(&request) {
-            if let Some(metrics) = &self.service.metrics {
-                metrics.deny(denial);
-            }
+            self.note_denied(denial, &request);
             return status.into_http();
+        }
+        let caller = caller(&self.service, request.extensions(), request.headers());
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
         }
         let path = request.uri().path();
         let method = metrics::Calls::method(path).zip(self.service.metrics.as_ref());
@@ -148,6 +151,25 @@ impl Grpc {
             headers.insert("grpc-message", text);
         }
         answer
+    }
+
+    /// Takes note of a call that is refused before its message is read.
+    fn note_denied<B>(&self, denial: Denial, request: &Request<B>) {
+        let service = &self.service;
+        if let Some(metrics) = &service.metrics {
+            metrics.deny(denial);
+        }
+        let operation = match request.uri().path().strip_prefix(DAPR) {
+            Some("GetSecret") => "get",
+            Some("GetBulkSecret") => "bulk",
+            _ => return,
+        };
+        let caller = caller(service, request.extensions(), request.headers());
+        if let (Some(audit), Some(caller)) = (&service.audit, caller) {
+            let mut record = AuditRecord::of(&caller, &service.identity.app_id, operation);
+            record.deny(denial.name());
+            audit.record(&record);
+        }
     }
 
     /// Whether the caller may call this method.
@@ -220,6 +242,14 @@ fn api(method: &str) -> Option<Api> {
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// Who calls, where that is wanted.
+fn caller(service: &Service, extensions: &Extensions, headers: &HeaderMap) -> Option<Caller> {
+    service.audit.as_ref()?;
+    let token = headers.get(TOKEN_HEADER).map(HeaderValue::as_bytes);
+    let token = service.access.proves(token);
+    Some(Caller::of("grpc", extensions, headers, token))
 }
 
 /// A status as Dapr makes it of one of HTTP.
@@ -407,14 +437,16 @@ impl Dapr for Calls {
 
     async fn get_secret(
         &self,
-        request: tonic::Request<proto::GetSecretRequest>,
+        mut request: tonic::Request<proto::GetSecretRequest>,
     ) -> Result<tonic::Response<proto::GetSecretResponse>, Status> {
+        let caller = request.extensions_mut().remove();
         let proto::GetSecretRequest {
             store_name,
             key,
             metadata,
         } = request.into_inner();
-        let secret = self.service.secret(&store_name, &key, metadata).await?;
+        let reading = self.service.secret(&store_name, &key, metadata, caller);
+        let secret = reading.await?;
         let data = reveal(&secret)
             .map_err(|class| service::get_failed(&store_name, &key, class, NOT_TEXT))?;
         self.respond(proto::GetSecretResponse { data })
@@ -422,13 +454,15 @@ impl Dapr for Calls {
 
     async fn get_bulk_secret(
         &self,
-        request: tonic::Request<proto::GetBulkSecretRequest>,
+        mut request: tonic::Request<proto::GetBulkSecretRequest>,
     ) -> Result<tonic::Response<proto::GetBulkSecretResponse>, Status> {
+        let caller = request.extensions_mut().remove();
         let proto::GetBulkSecretRequest {
             store_name,
             metadata,
         } = request.into_inner();
-        let secrets = self.service.secrets(&store_name, metadata).await?;
+        let reading = self.service.secrets(&store_name, metadata, caller);
+        let secrets = reading.await?;
         let mut data = BTreeMap::new();
         for (name, secret) in &secrets {
             let secrets = reveal(secret)

@@ -69,5 +69,7 @@ define! {
 
 /// How many subscriptions to configuration are open.
 pub(crate) const SUBSCRIPTIONS: &str = "keyref_subscriptions";
+/// What has become of the records of the audit trail.
+pub(crate) const AUDIT: &str = "keyref_audit_records_total";
 /// Which version runs.
 pub(crate) const BUILD: &str = "keyref_build_info";

@@ -29,6 +29,7 @@ use self::series::{Bounds, Counter};
 pub(crate) use self::settings::MetricsFields;
 pub use self::settings::MetricsSettings;
 pub(crate) use self::text::CONTENT_TYPE;
+use crate::api::audit::AuditCounts;
 use crate::api::fault::Code;
 use crate::api::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
 
@@ -67,7 +68,8 @@ pub(crate) enum Denial {
 }
 
 impl Denial {
-    fn name(self) -> &'static str {
+    /// As a label.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Api => "api",
@@ -183,7 +185,7 @@ impl Metrics {
     }
 
     /// All of it as Prometheus reads it.
-    pub(crate) fn text(&self, subscriptions: usize) -> String {
+    pub(crate) fn text(&self, subscriptions: usize, audit: Option<AuditCounts>) -> String {
         let mut metrics: Vec<&dyn Metric> = vec![
             &self.loaded,
             &self.initialized,
@@ -218,6 +220,20 @@ impl Metrics {
             &labels,
             subscriptions,
         );
+        if let Some(audit) = audit {
+            let name = definitions::AUDIT;
+            let help = "The number of records of the audit trail, by what has become of them.";
+            text::head(&mut text, name, help, "counter");
+            for (outcome, number) in [
+                ("failed", audit.failed),
+                ("lost", audit.lost),
+                ("written", audit.written),
+            ] {
+                let labels = [("app_id", self.app_id.as_str()), ("outcome", outcome)];
+                let labels = text::labels(labels.into_iter());
+                text::sample(&mut text, name, &labels, number);
+            }
+        }
         text
     }
 }

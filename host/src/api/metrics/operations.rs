@@ -39,6 +39,9 @@ impl Operation {
 /// How many operations ended so, and how long they took.
 type Ended = (Arc<Counter>, Arc<Histogram>);
 
+/// The series of a store, by operation and success.
+type OfStore = HashMap<(Operation, bool), Arc<Ended>>;
+
 /// What is counted of operations.
 #[derive(Debug)]
 pub(crate) struct Operations {
@@ -50,7 +53,7 @@ pub(crate) struct Operations {
     configuration_latency: Family<Histogram>,
     errors: Family<Counter>,
     /// Each is looked up once by its labels: by store, and then by operation and success.
-    ended: RwLock<HashMap<String, HashMap<(Operation, bool), Arc<Ended>>>>,
+    ended: RwLock<HashMap<String, OfStore>>,
 }
 
 impl Operations {

@@ -58,11 +58,10 @@ impl PathPattern {
         let mut given = path.split('/').skip(1);
         for part in &self.parts {
             let matched = match (part, given.next()) {
-                (Part::Rest, Some(_)) => return true,
                 (Part::Any, Some(given)) => !given.is_empty(),
                 (Part::Literal(text), Some(given)) => text == given,
                 // Go redirects `/a` to `/a/`, and names the pattern of that.
-                (Part::Rest, None) => return true,
+                (Part::Rest, _) => return true,
                 (_, None) => false,
             };
             if !matched {

@@ -11,6 +11,7 @@ use crate::api::metrics::rule::LabelRule;
 
 /// What is recorded, and how.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of Dapr's")]
 #[non_exhaustive]
 pub struct MetricsSettings {
     /// `enabled`: whether anything is recorded; it is.
