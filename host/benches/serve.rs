@@ -131,6 +131,10 @@ fn keyref(folder: &Path) -> Child {
         "0",
         "--dapr-grpc-port",
         "0",
+        "--metrics-port",
+        "0",
+        "--audit-log",
+        "audit.jsonl",
         "--app-id",
         "bench",
     ];
@@ -142,7 +146,15 @@ fn start() {
     const RUNS: usize = 21;
     println!("from the start of the process to ready, the median of {RUNS}");
     let empty = tempfile::tempdir().unwrap();
-    let ports = ["serve", "--dapr-http-port", "0", "--dapr-grpc-port", "0"];
+    let ports = [
+        "serve",
+        "--dapr-http-port",
+        "0",
+        "--dapr-grpc-port",
+        "0",
+        "--metrics-port",
+        "0",
+    ];
     let none = || {
         let begin = Instant::now();
         drop(Child::keyref(empty.path(), &ports, &[]));
