@@ -158,7 +158,7 @@ finish() {
 with_server() {
   echo "orderId: '100'" >items.yaml
   "$keyref" serve --resources resources --config config.yaml --app-id myapp --log-as-json \
-    --dapr-http-port 0 --dapr-grpc-port 0 2>log &
+    --dapr-http-port 0 --dapr-grpc-port 0 --metrics-port 0 2>log &
   server=$!
   for _ in $(seq 200); do
     grep -q 'dapr initialized' log && break

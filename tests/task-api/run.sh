@@ -55,7 +55,7 @@ await() {
 
 start() {
   "$keyref" serve --store kubernetes-secrets=local.file:../secrets.yaml --resources resources \
-    --app-id task-api --dapr-http-port 0 --dapr-grpc-port 0 2>keyref.log &
+    --app-id task-api --dapr-http-port 0 --dapr-grpc-port 0 --metrics-port 0 2>keyref.log &
   server=$!
   await keyref.log '(dapr initialized)' "$server" >/dev/null
   local http grpc
