@@ -21,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A server on free ports, ended when dropped.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
-    log: Arc<Log>,
+    process: Process,
     /// Where HTTP is served.
     pub http: SocketAddr,
     /// Where gRPC is served.
@@ -33,25 +32,32 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
 }
 
-/// What a server has logged so far.
+/// A child and what it has said so far, ended when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: Arc<Log>,
+}
+
+/// What a child has said so far, to standard output and standard error.
 #[derive(Debug, Default)]
 struct Log {
-    text: Mutex<(String, bool)>,
+    /// The text, and how many of its streams have ended.
+    text: Mutex<(String, usize)>,
     changed: Condvar,
 }
 
 impl Log {
-    fn collect(self: &Arc<Self>, child: &mut Child) {
-        let stderr = child.stderr.take().expect("it is piped");
+    fn collect(self: &Arc<Self>, stream: impl std::io::Read + Send + 'static) {
         let log = Arc::clone(self);
         std::thread::spawn(move || {
-            let mut lines = BufReader::new(stderr);
+            let mut lines = BufReader::new(stream);
             loop {
                 let mut line = Vec::new();
                 let read = lines.read_until(b'\n', &mut line).unwrap_or_default();
                 let mut text = log.text.lock().unwrap_or_else(PoisonError::into_inner);
                 text.0.push_str(&String::from_utf8_lossy(&line));
-                text.1 = read == 0;
+                text.1 += usize::from(read == 0);
                 log.changed.notify_all();
                 if read == 0 {
                     return;
@@ -60,38 +66,53 @@ impl Log {
         });
     }
 
-    /// Waits until this is logged, or the log has ended; the log so far.
+    /// Waits until this is said, or nothing more can be; all so far.
     fn wait_for(&self, part: &str) -> String {
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = |(text, has_ended): &mut (String, bool)| !text.contains(part) && !*has_ended;
+        let waiting = |(text, ended): &mut (String, usize)| !text.contains(part) && *ended < 2;
         let waited = self.changed.wait_timeout_while(text, PATIENCE, waiting);
         let (text, _) = waited.unwrap_or_else(PoisonError::into_inner);
         text.0.clone()
     }
 }
 
-/// The command in a folder, with no variable but `PATH` and these.
+/// The command in a folder, with no variable but these, on free ports.
 pub fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(keyref());
+    let serve = [
+        "serve",
+        "--dapr-http-port",
+        "0",
+        "--dapr-grpc-port",
+        "0",
+        "--metrics-port",
+        "0",
+        "--metrics-listen-address",
+        "127.0.0.1",
+        "--log-as-json",
+    ];
+    program(
+        keyref(),
+        folder,
+        &[&serve[..], arguments].concat(),
+        variables,
+    )
+}
+
+/// A program in a folder, with no variable but these.
+pub fn program(
+    path: &Path,
+    folder: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Command {
+    let mut command = Command::new(path);
     command
-        .arg("serve")
-        .args([
-            "--dapr-http-port",
-            "0",
-            "--dapr-grpc-port",
-            "0",
-            "--metrics-port",
-            "0",
-            "--metrics-listen-address",
-            "127.0.0.1",
-            "--log-as-json",
-        ])
         .args(arguments)
         .current_dir(folder)
         .env_clear()
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
 }
@@ -102,64 +123,33 @@ pub fn refused(
     arguments: &[&str],
     variables: &[(&str, &str)],
 ) -> (ExitStatus, String) {
-    let mut child = command(folder, arguments, variables)
-        .spawn()
-        .expect("it can be run");
-    let log = Arc::new(Log::default());
-    log.collect(&mut child);
-    let text = log.wait_for("dapr initialized");
+    let mut process = Process::start(command(folder, arguments, variables));
+    let text = process.log.wait_for("dapr initialized");
     if text.contains("dapr initialized") {
-        drop(child.kill());
+        drop(process.child.kill());
     }
-    let status = child.wait().expect("it ends");
-    (status, text)
+    (process.wait(), text)
 }
 
-impl Server {
-    /// Starts a server and waits until it is ready.
-    pub fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = command(folder, arguments, variables)
-            .spawn()
-            .expect("it can be run");
+impl Process {
+    /// Starts a command.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("it can be run");
         let log = Arc::new(Log::default());
-        log.collect(&mut child);
-        let text = log.wait_for("dapr initialized");
-        assert!(text.contains("dapr initialized"), "not ready: {text}");
-        let address = |protocol: &str| {
-            let begin = format!("\"{protocol} server listening on TCP address: ");
-            let (_, rest) = text.split_once(&begin)?;
-            rest.split_once('"')?.0.parse().ok()
-        };
-        Self {
-            http: address("HTTP").expect("it logs where HTTP is served"),
-            grpc: address("gRPC").expect("it logs where gRPC is served"),
-            public: address("public HTTP"),
-            metrics: address("metrics"),
-            child,
-            log,
-        }
+        log.collect(child.stderr.take().expect("it is piped"));
+        log.collect(child.stdout.take().expect("it is piped"));
+        Self { child, log }
     }
 
-    /// What it has logged so far.
+    /// What it has said so far.
     pub fn log(&self) -> String {
         self.log.wait_for("")
     }
 
-    /// Waits until this is logged.
+    /// Waits until this is said.
     pub fn wait_for_log(&self, part: &str) {
         let text = self.log.wait_for(part);
         assert!(text.contains(part), "`{part}` is not in the log: {text}");
-    }
-
-    /// How much memory it holds, in KiB.
-    pub fn resident(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        number
-            .and_then(|number| number.parse().ok())
-            .expect("Linux tells")
     }
 
     /// Sends a signal, such as `TERM`.
@@ -185,6 +175,77 @@ impl Server {
         }
     }
 
+    /// Waits for its end and for all that it says until then.
+    pub fn output(mut self) -> (ExitStatus, String) {
+        let status = self.wait();
+        // What nobody says.
+        (status, self.log.wait_for("\0"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::run(command(folder, arguments, variables))
+    }
+
+    /// Starts a command that serves and waits until it is ready.
+    pub fn run(command: Command) -> Self {
+        let process = Process::start(command);
+        let text = process.log.wait_for("dapr initialized");
+        assert!(text.contains("dapr initialized"), "not ready: {text}");
+        let address = |protocol: &str| {
+            let begin = format!("\"{protocol} server listening on TCP address: ");
+            let (_, rest) = text.split_once(&begin)?;
+            rest.split_once('"')?.0.parse().ok()
+        };
+        Self {
+            http: address("HTTP").expect("it logs where HTTP is served"),
+            grpc: address("gRPC").expect("it logs where gRPC is served"),
+            public: address("public HTTP"),
+            metrics: address("metrics"),
+            process,
+        }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Waits until this is logged.
+    pub fn wait_for_log(&self, part: &str) {
+        self.process.wait_for_log(part);
+    }
+
+    /// How much memory it holds, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.child.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("Linux tells")
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end; its status.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
+    }
+
     /// Asks over HTTP, in a connection of its own.
     pub fn ask(&self, ask: &str) -> Answer {
         ask_at(self.http, ask, &[], "")
@@ -198,13 +259,6 @@ impl Server {
         metadata: &[(&str, &str)],
     ) -> Reply<R> {
         block_on(call(self.grpc, method, message.encode_to_vec(), metadata))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

@@ -1,10 +1,16 @@
 //! What can be typed.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use super::counts::Counts;
+use super::quantity;
 
 /// Resolve the secret references in Dapr manifests, in a sandbox that never sees a secret
 #[derive(Debug, Parser)]
@@ -61,11 +67,12 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) guest: Option<PathBuf>,
 
-    /// Give up after this many seconds
+    /// Give up after this many seconds; a server gives up a request, or reading its documents
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) timeout: Option<u64>,
 
-    /// Print backend calls, cache hits and the time of each stage to standard error
+    /// Print backend calls, cache hits and the time of each stage to standard error; a server logs
+    /// its backend calls and denials at its end
     #[arg(long, global = true)]
     pub(super) stats: bool,
 
@@ -80,6 +87,10 @@ pub(super) struct Global {
     /// Log more (can be repeated)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
+
+    /// What a server counts for `--stats`.
+    #[arg(skip)]
+    pub(super) counts: Option<Arc<Counts>>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,6 +108,11 @@ pub(super) enum Verb {
     /// List the stores of documents, and the kinds that are known
     Stores(StoresArguments),
     /// Serve Dapr's APIs to Dapr SDKs: secrets, configuration, health, metadata and shutdown
+    ///
+    /// Called as `daprd`, or with flags and no verb, keyref serves as well, takes every flag of `daprd`
+    /// in each of its spellings (`--name=value`, `-name value`) beside its own, and logs to standard
+    /// output. Flags without a meaning here are named in the log. `--mode` then takes Dapr's
+    /// `standalone` and `kubernetes`, too: serving is strict unless it is also told `--mode dapr`.
     Serve(ServeArguments),
     /// Print completions for a shell
     Completions(CompletionsArguments),
@@ -251,23 +267,58 @@ pub(super) struct ServeArguments {
     )]
     pub(super) enable_metrics: bool,
     /// How many bytes a body or a gRPC message may have
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
-    pub(super) max_body_bytes: usize,
+    #[arg(long, value_name = "QUANTITY", default_value = "4Mi", value_parser = quantity::bytes)]
+    pub(super) max_body_size: usize,
     /// How many bytes the head of a request may have
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 10)]
-    pub(super) read_buffer_bytes: usize,
-    /// How long requests under way may take once the server ends
+    #[arg(long, value_name = "QUANTITY", default_value = "4Ki", value_parser = quantity::bytes)]
+    pub(super) read_buffer_size: usize,
+    /// How long requests under way, and the app of COMMAND, may take once the server ends
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub(super) dapr_graceful_shutdown_seconds: u64,
-    /// How much is logged
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    /// How long to keep serving after SIGTERM or SIGINT before the server ends
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = quantity::duration)]
+    pub(super) dapr_block_shutdown_duration: Duration,
+    /// How much is logged; `-q` is `error`, `-v` is `debug`
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        ignore_case = true,
+        conflicts_with_all = ["quiet", "verbose"]
+    )]
     pub(super) log_level: LogLevel,
     /// Log JSON
     #[arg(long)]
     pub(super) log_as_json: bool,
-    /// Log each call
-    #[arg(long)]
-    pub(super) enable_api_logging: bool,
+    /// Append the log to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) log_file: Option<PathBuf>,
+    /// Log each call, or none, whatever `--config` says
+    #[arg(
+        long,
+        value_name = "BOOLEAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) enable_api_logging: Option<bool>,
+    /// An app to start once the server is ready
+    ///
+    /// It finds `DAPR_HTTP_PORT` and `DAPR_GRPC_PORT` in its environment. SIGTERM, SIGINT, SIGQUIT,
+    /// SIGUSR1 and SIGUSR2 are passed on to it; SIGHUP reloads what is served. When it ends, the
+    /// server ends with its status, or 128 and the number of its signal.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+    /// How this was asked for as `daprd`.
+    #[arg(skip)]
+    pub(super) drop_in: Option<DropIn>,
+}
+
+/// What is known of a server that stands in for `daprd`.
+#[derive(Clone, Debug)]
+pub(super) struct DropIn {
+    /// What was given and has no meaning here.
+    pub(super) without_meaning: Vec<String>,
 }
 
 /// An address; those of IPv6 may stand in brackets, as `daprd` takes them.
@@ -288,6 +339,8 @@ pub(super) enum LogLevel {
     Warn,
     /// What is wrong
     Error,
+    /// What ends the server
+    Fatal,
 }
 
 #[derive(Debug, Args)]

@@ -2,41 +2,76 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io;
+use std::path::Path;
+use std::sync::Mutex;
 
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use keyref::problem::terminal_safe;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::arguments::{LogLevel, ServeArguments};
+use super::arguments::{Global, LogLevel, ServeArguments};
 
-/// Logs keyref's own events alone to standard error: what libraries log of a connection can hold a
-/// token or a body.
-pub(super) fn start(arguments: &ServeArguments, app_id: Option<&str>) {
-    let level = match arguments.log_level {
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
+/// Logs keyref's own events alone: what libraries log of a connection can hold a token or a body.
+/// Goes to `--log-file`; without it to standard error, or to standard output in the place of `daprd`,
+/// which logs there.
+///
+/// # Errors
+/// Fails where the file cannot be opened.
+pub(super) fn start(global: &Global, arguments: &ServeArguments) -> Result<()> {
+    let level = match (global.quiet, global.verbose, arguments.log_level) {
+        (true, ..) => LogLevel::Error,
+        (_, 1.., _) => LogLevel::Debug,
+        (.., level) => level,
     };
     let lines = Lines {
         is_json: arguments.log_as_json,
-        app_id: app_id.unwrap_or_default().to_owned(),
+        app_id: global.app_id.clone().unwrap_or_default(),
         instance: gethostname::gethostname().to_string_lossy().into_owned(),
     };
-    let layer = layer().with_writer(io::stderr).event_format(lines);
+    let writer = match &arguments.log_file {
+        Some(path) => BoxMakeWriter::new(Mutex::new(append_to(path)?)),
+        None if arguments.drop_in.is_some() => BoxMakeWriter::new(io::stdout),
+        None => BoxMakeWriter::new(io::stderr),
+    };
+    let layer = layer().with_writer(writer).event_format(lines);
+    let wanted = filter_fn(move |event| {
+        event.target().starts_with("keyref")
+            && match level {
+                LogLevel::Debug => *event.level() <= Level::DEBUG,
+                LogLevel::Info => *event.level() <= Level::INFO,
+                LogLevel::Warn => *event.level() <= Level::WARN,
+                LogLevel::Error => *event.level() <= Level::ERROR,
+                LogLevel::Fatal => event.fields().field("fatal").is_some(),
+            }
+    });
     tracing_subscriber::registry()
-        .with(layer)
-        .with(Targets::new().with_target("keyref", level))
+        .with(layer.with_filter(wanted))
         .init();
+    Ok(())
+}
+
+fn append_to(path: &Path) -> Result<File> {
+    let opened = File::options().append(true).create(true).open(path);
+    let path = terminal_safe(&path.to_string_lossy());
+    opened.with_context(|| format!("failed to open the log file `{path}`"))
+}
+
+/// Logs what keeps the server from its start, with its causes.
+pub(super) fn usage_error(error: &anyhow::Error) {
+    tracing::error!(fatal = true, "{error:#}");
 }
 
 /// Writes events as lines.
@@ -134,10 +169,35 @@ fn plain(fields: impl Iterator<Item = (&'static str, Value)>) -> String {
         let _ = if value.chars().all(is_bare) {
             write!(line, "{separator}{name}={value}")
         } else {
-            write!(line, "{separator}{name}={value:?}")
+            write!(line, "{separator}{name}={}", quoted(&value))
         };
     }
     line
+}
+
+/// A text in quotes, with the escapes of Go.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            // Not printable, by Rust's tables.
+            _ if character.is_control() || character.escape_debug().len() > 2 => {
+                let _ = match u32::from(character) {
+                    code @ ..=0x7f => write!(quoted, "\\x{code:02x}"),
+                    code @ 0x80..=0xffff => write!(quoted, "\\u{code:04x}"),
+                    code => write!(quoted, "\\U{code:08x}"),
+                };
+            }
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn json(fields: impl Iterator<Item = (&'static str, Value)>) -> String {
@@ -147,7 +207,7 @@ fn json(fields: impl Iterator<Item = (&'static str, Value)>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{json, plain};
+    use super::{json, plain, quoted};
 
     #[test]
     fn lines_are_written_as_daprd_does() {
@@ -163,6 +223,14 @@ mod tests {
         assert_eq!(
             json(fields()),
             r#"{"app_id":"","code":200,"level":"info","msg":"a \"b\"\n"}"#
+        );
+    }
+
+    #[test]
+    fn quotes_have_the_escapes_of_go() {
+        assert_eq!(
+            quoted("a\\'\"\n\u{0}\u{1b}é\u{200b}\u{e0001}"),
+            r#""a\\'\"\n\x00\x1bé\u200b\U000e0001""#
         );
     }
 }

@@ -5,14 +5,18 @@
 //! usage and defects.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser as _, error::ErrorKind};
 
+mod app_process;
 mod arguments;
 mod bulk;
 mod check;
 mod completions;
 mod configurations;
+mod counts;
+mod daprd;
 mod diagnostics;
 mod documents;
 mod get;
@@ -24,18 +28,23 @@ mod loading;
 mod log;
 mod mask;
 mod output;
+mod quantity;
 mod reading;
 mod reloading;
 mod resolve;
+mod running;
 mod sarif;
 mod serve;
 mod session;
+mod signals;
 mod stores;
 mod trail;
+mod wait;
 mod waiting;
 mod yaml;
 
-use self::arguments::{Cli, Verb};
+use self::arguments::{Cli, DropIn, ServeArguments, Verb};
+use self::daprd::{Invocation, Question};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +55,8 @@ enum Status {
     Fault,
     /// A defect.
     Defect,
+    /// As the app did that was started, or as shells have it where one cannot be.
+    App(u8),
 }
 
 impl From<Status> for ExitCode {
@@ -54,13 +65,22 @@ impl From<Status> for ExitCode {
             Status::Done => 0,
             Status::Fault => 1,
             Status::Defect => 2,
+            Status::App(status) => status,
         })
     }
 }
 
 /// Runs the command that the process was started with.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let Invocation {
+        arguments,
+        without_meaning,
+        question,
+    } = match Invocation::of(std::env::args_os().collect()) {
+        Ok(invocation) => invocation,
+        Err(error) => return misused(&error),
+    };
+    let mut cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let asked = matches!(
@@ -72,16 +92,57 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(if asked { 0 } else { 2 });
         }
     };
-    match &cli.verb {
-        Verb::Serve(arguments) => log::start(arguments, cli.global.app_id.as_deref()),
-        _ => output::start_log(cli.global.verbose, cli.global.quiet),
+    if let Verb::Serve(arguments) = &mut cli.verb {
+        cli.global.counts = cli.global.stats.then(Arc::default);
+        arguments.drop_in = without_meaning.map(|without_meaning| DropIn { without_meaning });
+        if let Some(question) = question {
+            return answer(question, arguments);
+        }
     }
+    let tell = if let Verb::Serve(arguments) = &cli.verb {
+        if let Err(error) = log::start(&cli.global, arguments) {
+            return misused(&error);
+        }
+        log::usage_error
+    } else {
+        output::start_log(cli.global.verbose, cli.global.quiet);
+        output::usage_error
+    };
     match dispatch(cli) {
         Ok(status) => status.into(),
         Err(error) => {
-            output::usage_error(&error);
+            tell(&error);
             ExitCode::from(2)
         }
+    }
+}
+
+fn misused(error: &anyhow::Error) -> ExitCode {
+    output::usage_error(error);
+    ExitCode::from(2)
+}
+
+/// What `daprd` answers without serving.
+fn answer(question: Question, arguments: &ServeArguments) -> ExitCode {
+    let (dapr, keyref) = (keyref::api::DAPR_VERSION, env!("CARGO_PKG_VERSION"));
+    let text = match question {
+        Question::Version => format!("{dapr}\n"),
+        Question::BuildInfo => {
+            format!("Version: {dapr}\nGit Commit: none\nGit Version: keyref {keyref}\n")
+        }
+        Question::Wait => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            return match runtime {
+                Ok(runtime) => runtime.block_on(wait::run(arguments.dapr_http_port)).into(),
+                Err(error) => misused(&error.into()),
+            };
+        }
+    };
+    match output::data(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => misused(&error.into()),
     }
 }
 

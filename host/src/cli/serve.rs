@@ -3,16 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use keyref::api::{Access, Ending, Handle, Identity, Options, Server, Settings};
 use keyref::env::{self, Environment};
 use keyref::secret::SecretValue;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
-use super::arguments::{Global, ServeArguments};
-use super::inputs::Inputs;
-use super::loading::{self, Before, Refusal, fatal, load};
+use super::app_process::{Addresses, AppProcess};
+use super::arguments::{DropIn, Global, ServeArguments};
+use super::inputs::{Inputs, Snapshot};
+use super::loading::{self, Before, Refusal, Served, fatal, load};
 use super::reloading::Reloading;
+use super::running::{Running, Times};
+use super::signals::Signals;
 use super::trail::Trail;
 use super::{Status, session};
 
@@ -23,12 +26,15 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         return Ok(fatal("parameter app-id cannot contain dots"));
     }
     // Before anything can take long, so that none is missed.
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(!arguments.command.is_empty())?;
+    if let Some(drop_in) = &arguments.drop_in {
+        name_without_meaning(drop_in);
+    }
     let mut inputs = Inputs::of(global, arguments)?;
     let reading = tokio::task::spawn_blocking(move || (inputs.look(true), inputs));
     let (snapshot, mut inputs) = tokio::select! {
         read = reading => read?,
-        () = signals.end.recv() => return Ok(Status::Done),
+        _ = signals.end.recv() => return Ok(Status::Done),
     };
     let snapshot = snapshot?;
     for skipped in inputs.skipped() {
@@ -44,26 +50,52 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         Err(error) => return Ok(fatal(&format!("{error:#}"))),
     };
     options.audit = trail.audit();
+    let identity = options.identity.clone();
     let server = match Server::bind(options).await {
         Ok(server) => server,
         Err(error) => return Ok(fatal(&error.to_string())),
     };
-    let handle = server.handle();
+    let (handle, addresses) = (server.handle(), Addresses::of(&server));
     let serving = tokio::spawn(server.run());
-    let before = Before::default();
-    let loaded = tokio::select! {
-        loaded = load(global, &snapshot, &before) => loaded?,
-        () = signals.end.recv() => {
-            handle.end_now();
-            return Ok(Status::Done);
+    let begun = tokio::select! {
+        begun = begin_serving(global, &snapshot, &handle, begin) => begun,
+        _ = signals.end.recv() => Ok(Err(Status::Done)),
+    };
+    let begun = begun.map(|served| {
+        let app = AppProcess::start(&arguments.command, &identity, &addresses);
+        Ok((served?, app.map_err(|reason| reason.log())?))
+    });
+    let (served, app) = match begun {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(status)) => {
+            end_at_once(&handle, serving).await;
+            return Ok(status);
+        }
+        Err(error) => {
+            end_at_once(&handle, serving).await;
+            return Err(error);
         }
     };
-    let served = match loaded {
+    let times = Times::of(arguments);
+    let running = Running::new(serving, handle.clone(), app, times);
+    let mut reloading = Reloading::new(global, arguments, &handle, inputs, snapshot, served);
+    let status = running.until_end(signals, &mut reloading).await;
+    if let Some(counts) = &global.counts {
+        counts.log();
+    }
+    Ok(status)
+}
+
+/// Loads what is to be served. Otherwise says how the command ends.
+async fn begin_serving(
+    global: &Global,
+    snapshot: &Snapshot,
+    handle: &Handle,
+    begin: Instant,
+) -> Result<std::result::Result<Served, Status>> {
+    let served = match load(global, snapshot, &Before::default()).await? {
         Ok(served) => served,
-        Err(refusal) => {
-            handle.end_now();
-            return Ok(refusal.end());
-        }
+        Err(refusal) => return Ok(Err(refusal.end())),
     };
     handle.load(served.loaded.clone());
     let elapsed = begin.elapsed().as_millis();
@@ -71,65 +103,20 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         scope = "dapr.runtime",
         "dapr initialized. Status: Running. Init Elapsed {elapsed}ms"
     );
-    let reloading = Reloading::new(global, arguments, &handle, inputs, snapshot, served);
-    let steering = steer(reloading, &handle, signals);
-    tokio::select! {
-        ending = serving => Ok(match ending {
-            Ok(Ending::Finished) => Status::Done,
-            Ok(Ending::Late) => {
-                tracing::warn!("requests were still under way at the end");
-                Status::Done
-            }
-            Ok(_) => Status::Fault,
-            Err(_) => Status::Defect,
-        }),
-        () = steering => Ok(Status::Fault),
+    Ok(Ok(served))
+}
+
+async fn end_at_once(handle: &Handle, serving: JoinHandle<Ending>) {
+    handle.end_now();
+    drop(serving.await);
+}
+
+/// Says, once, what of the command line of `daprd` has no meaning here.
+fn name_without_meaning(drop_in: &DropIn) {
+    if !drop_in.without_meaning.is_empty() {
+        let names = drop_in.without_meaning.join(", ");
+        tracing::warn!("without a meaning here: {names}");
     }
-}
-
-/// The signals that mean something.
-struct Signals {
-    end: EndSignals,
-    hang_up: Signal,
-}
-
-/// Those that end the server.
-struct EndSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).context("failed to listen for signals");
-        let end = EndSignals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        };
-        let hang_up = listen(SignalKind::hangup())?;
-        Ok(Self { end, hang_up })
-    }
-}
-
-impl EndSignals {
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// Reloads what changes and ends the server at SIGTERM or SIGINT. Returns where it is to end at
-/// once: at a second signal.
-async fn steer(mut reloading: Reloading<'_>, handle: &Handle, mut signals: Signals) {
-    tokio::select! {
-        () = signals.end.recv() => {}
-        () = reloading.run(&mut signals.hang_up) => {}
-    }
-    tracing::info!("shutting down");
-    handle.shut_down();
-    signals.end.recv().await;
 }
 
 fn options(
@@ -173,10 +160,13 @@ fn options(
     options.metrics = arguments.enable_metrics.then_some(metrics);
     options.access = access;
     options.app_token = token(environment, env::APP_API_TOKEN)?;
-    options.most_body = arguments.max_body_bytes;
-    options.most_head = arguments.read_buffer_bytes;
+    options.most_body = arguments.max_body_size;
+    options.most_head = arguments.read_buffer_size;
     options.graceful_time = Duration::from_secs(arguments.dapr_graceful_shutdown_seconds);
     options.settings = effective(settings, arguments);
+    if let Some(seconds) = global.timeout {
+        options.request_time = Duration::from_secs(seconds);
+    }
     Ok(options)
 }
 
@@ -185,7 +175,7 @@ pub(super) fn effective(mut settings: Settings, arguments: &ServeArguments) -> S
     for field in &settings.without_effect {
         tracing::warn!("`{field}` has no effect here");
     }
-    settings.log.is_on |= arguments.enable_api_logging;
+    settings.log.is_on = arguments.enable_api_logging.unwrap_or(settings.log.is_on);
     settings
 }
 

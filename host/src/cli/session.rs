@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +14,7 @@ use keyref::stores::{BUILTIN_KUBERNETES, Grants};
 use keyref::{BuildError, Context, Document, Mode, Resolver, ResolverBuilder, suggest};
 
 use super::arguments::{Global, ModeArgument};
+use super::counts::Counts;
 use super::diagnostics::Sources;
 use super::documents::Read;
 use super::given::{Given, Need};
@@ -206,11 +208,15 @@ pub(super) async fn begin(
 
 /// What no file decides.
 fn builder(global: &Global, environment: Environment) -> ResolverBuilder {
-    let builder = Resolver::builder()
+    let mut builder = Resolver::builder()
         .mode(mode(global))
         .environment(environment)
         .allow_any_namespace()
         .allow_document_stores(Grants::all());
+    if let Some(counts) = &global.counts {
+        let counts: Arc<Counts> = Arc::clone(counts);
+        builder = builder.observer(counts);
+    }
     if global.kubernetes {
         builder.default_secret_store(BUILTIN_KUBERNETES)
     } else {
