@@ -59,6 +59,12 @@ pub mod api;
 mod aside;
 mod batch;
 mod builder;
+#[cfg(any(
+    feature = "configuration-postgresql",
+    feature = "configuration-redis",
+    feature = "kubernetes"
+))]
+mod client_tls;
 pub mod component;
 mod config;
 #[cfg(feature = "serve")]
@@ -82,9 +88,21 @@ mod load;
 mod mode;
 pub mod observer;
 mod order;
+#[cfg(any(
+    feature = "configuration-postgresql",
+    feature = "configuration-redis",
+    feature = "kubernetes"
+))]
+mod pause;
 mod placement;
 pub mod policy;
 pub mod problem;
+#[cfg(any(
+    feature = "configuration-postgresql",
+    feature = "configuration-redis",
+    feature = "kubernetes"
+))]
+mod reason;
 mod request;
 mod resolution;
 mod resolver;

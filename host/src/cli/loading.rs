@@ -13,7 +13,7 @@ use keyref::configuration::{self, ConfigurationStore};
 use keyref::env::Environment;
 use keyref::error::Class;
 use keyref::problem::{Problem, terminal_safe};
-use keyref::stores::{self, StoreConfig, StoreError};
+use keyref::stores::{self, Grants, StoreConfig, StoreError};
 use keyref::{
     Context, Document, Earlier, InspectedComponent, Mode, ResolvedComponent, Resolver, Value,
 };
@@ -301,7 +301,9 @@ async fn open_configurations(
         if !wanted.contains(component.name.as_str()) {
             continue;
         }
-        let mut config = StoreConfig::new(&component.name, &component.component_type);
+        let mut config = StoreConfig::new(&component.name, &component.component_type)
+            .with_environment(Environment::process())
+            .of_document(Grants::all());
         config.namespace.clone_from(&context.namespace);
         for property in &resolved.properties {
             config = match &property.value {
@@ -322,7 +324,8 @@ async fn open_configurations(
     (stores, problems)
 }
 
-/// Why a configuration store cannot be used. Nothing is shown where its settings come from a secret.
+/// Why a configuration store cannot be used. What may be about a setting that comes from a secret is
+/// not shown.
 fn unusable(resolved: &ResolvedComponent, error: StoreError) -> Problem {
     let component = &resolved.component;
     let item = error.property.and_then(|name| {
@@ -331,7 +334,10 @@ fn unusable(resolved: &ResolvedComponent, error: StoreError) -> Problem {
     });
     let place = item.map_or(&component.type_position, |item| &item.position);
     let mut properties = resolved.properties.iter();
-    let is_secret = properties.any(|property| matches!(property.value, Value::Secret(_)));
+    let is_secret = properties.any(|property| {
+        let is_meant = |name: &str| property.name.eq_ignore_ascii_case(name);
+        matches!(property.value, Value::Secret(_)) && error.property.is_none_or(is_meant)
+    });
     let reason = if is_secret {
         "the store cannot be used as it is set up"
     } else {

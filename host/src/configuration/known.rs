@@ -28,9 +28,12 @@ impl Known {
         store: &Arc<dyn ConfigurationStore>,
     ) -> Items {
         let now = Self::of(state, request).0;
-        let changed = now
-            .iter()
-            .filter(|(key, item)| self.0.get(*key) != Some(*item));
+        let changed = now.iter().filter(|(key, item)| {
+            !self
+                .0
+                .get(*key)
+                .is_some_and(|last| store.is_same(last, item))
+        });
         let mut differences: Items = changed
             .map(|(key, item)| (key.clone(), item.clone()))
             .collect();

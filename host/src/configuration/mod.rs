@@ -15,11 +15,35 @@ use crate::problem::printable;
 use crate::stores::{StoreConfig, StoreError};
 use crate::suggest;
 
+#[cfg(any(
+    feature = "configuration-postgresql",
+    feature = "configuration-redis",
+    feature = "kubernetes"
+))]
+mod hub;
 mod known;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod local_file;
+#[cfg(feature = "configuration-postgresql")]
+mod postgresql;
+#[cfg(any(
+    feature = "configuration-postgresql",
+    feature = "configuration-redis",
+    feature = "kubernetes"
+))]
+mod property;
+#[cfg(feature = "configuration-redis")]
+mod redis;
 
 pub(crate) use self::known::Known;
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::Kubernetes;
 pub use self::local_file::LocalFile;
+#[cfg(feature = "configuration-postgresql")]
+pub use self::postgresql::Postgresql;
+#[cfg(feature = "configuration-redis")]
+pub use self::redis::Redis;
 
 /// An item of configuration. Its value is not shown by `Debug`: people put secrets there, too.
 #[derive(Clone, Default, Eq, PartialEq)]
@@ -96,6 +120,11 @@ pub trait ConfigurationStore: Send + Sync + 'static {
         false
     }
 
+    /// Whether subscribers need not be told of an item that was the one and is the other now.
+    fn is_same(&self, last: &Item, now: &Item) -> bool {
+        last == now
+    }
+
     /// What subscribers are told of an item that is no longer there, given what it was last.
     fn deletion(&self, _last: &Item) -> Item {
         Item::default()
@@ -114,7 +143,17 @@ pub struct Registration {
 }
 
 /// The kinds that this build knows, sorted.
-pub const REGISTRY: &[Registration] = &[local_file::REGISTRATION];
+pub const REGISTRY: &[Registration] = &[
+    #[cfg(feature = "kubernetes")]
+    kubernetes::REGISTRATION,
+    local_file::REGISTRATION,
+    #[cfg(feature = "configuration-postgresql")]
+    postgresql::ALIAS,
+    #[cfg(feature = "configuration-postgresql")]
+    postgresql::REGISTRATION,
+    #[cfg(feature = "configuration-redis")]
+    redis::REGISTRATION,
+];
 
 /// Whether a component of this type is a configuration store.
 pub fn is_configuration(component_type: &str) -> bool {

@@ -59,6 +59,13 @@ impl StoreConfig {
         self
     }
 
+    /// Says that the settings stand in a document, which may reach no more than this.
+    #[must_use]
+    pub fn of_document(mut self, grants: Grants) -> Self {
+        self.grants = Some(Arc::new(grants));
+        self
+    }
+
     /// A property as text; `None` where it is absent.
     ///
     /// # Errors

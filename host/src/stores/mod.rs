@@ -18,7 +18,7 @@ use crate::suggest;
 mod config;
 mod discreet;
 #[cfg(feature = "kubernetes")]
-mod kubernetes;
+pub(crate) mod kubernetes;
 mod local_env;
 #[cfg(feature = "local-file")]
 mod local_file;

@@ -1,21 +1,27 @@
 //! Asks the API server, with patience.
 
-use std::hash::{BuildHasher as _, RandomState};
+#[cfg(feature = "serve")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Resource as _;
+#[cfg(feature = "serve")]
+use kube::api::WatchParams;
 use kube::api::{GetParams, ListParams, Request};
 use kube::client::Body;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "serve")]
+use super::events::Events;
 use super::failure::{self, Again, Failure};
 use super::link::{Link, Links};
 use super::question::Question;
 use crate::context::Context;
+use crate::pause::pause;
 use crate::stores::{StoreConfig, StoreError};
 
 /// How often one thing is asked for.
@@ -36,13 +42,13 @@ const LARGEST_PAGE: usize = 256 << 20;
 const LARGEST_STATUS: usize = 64 << 10;
 
 /// A way to an API server.
-pub(super) struct Api {
+pub(crate) struct Api {
     links: Links,
     permits: Semaphore,
 }
 
 /// What the API server says.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// The object, in JSON.
     Found(Zeroizing<Vec<u8>>),
     /// There is no such thing, or there no longer is.
@@ -50,7 +56,7 @@ pub(super) enum Answer {
 }
 
 /// When a call ends.
-pub(super) fn until(context: &Context) -> Instant {
+pub(crate) fn until(context: &Context) -> Instant {
     let until = Instant::now() + CALL;
     context
         .deadline
@@ -65,7 +71,7 @@ impl Api {
         }
     }
 
-    pub(super) fn of_settings(settings: StoreConfig) -> Self {
+    pub(crate) fn of_settings(settings: StoreConfig) -> Self {
         Self {
             links: Links::of_settings(settings),
             permits: Semaphore::new(AT_ONCE),
@@ -73,7 +79,7 @@ impl Api {
     }
 
     /// Asks until there is an answer, or nothing more can help.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         question: Question<'_>,
         until: Instant,
@@ -99,7 +105,9 @@ impl Api {
                 self.links.forget(&link).await;
             }
             let pause = match failure.again {
-                Again::After(least) if attempt < ATTEMPTS => pause(attempt).max(least),
+                Again::After(least) if attempt < ATTEMPTS => {
+                    pause(attempt, PAUSE, ATTEMPT).max(least)
+                }
                 _ => return Err(failure.error),
             };
             // What happened tells more than that time ran out while waiting for nothing.
@@ -109,6 +117,27 @@ impl Api {
             tracing::debug!(class = %failure.error.class, attempt, ?pause, "asking again");
             sleep(pause).await;
             attempt += 1;
+        }
+    }
+
+    /// What happens from a version on to what was asked for.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn follow(
+        &self,
+        question: Question<'_>,
+        version: &str,
+    ) -> Result<Events, StoreError> {
+        let link = self.links.link().await?;
+        let following = timeout(ATTEMPT, follow(&link, question, version)).await;
+        let following = following.unwrap_or_else(|_| Err(Failure::of_silence(&link.server)));
+        match following {
+            Ok(events) => Ok(events),
+            Err(failure) => {
+                if failure.suspects_link {
+                    self.links.forget(&link).await;
+                }
+                Err(failure.error)
+            }
         }
     }
 
@@ -124,8 +153,9 @@ impl Api {
 /// One request and its answer. kube's own functions for it write the body to the log when they
 /// cannot read it, so here it is read by hand.
 async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure> {
-    let path = Request::new(Secret::url_path(&(), Some(question.namespace())));
+    let path = path(question);
     let request = match question {
+        Question::ConfigMap { name, .. } => path.list(&ListParams::default().fields(&only(name))),
         Question::Get { name, .. } => path.get(name, &GetParams::default()),
         Question::List { next: None, .. } => path.list(&ListParams::default().limit(PAGE)),
         Question::List {
@@ -142,6 +172,7 @@ async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure
     let number = |header| headers.get(header)?.to_str().ok()?.parse::<u64>().ok();
     let largest = match (response.status().as_u16(), question) {
         (200, Question::Get { .. }) => LARGEST_SECRET,
+        (200, Question::ConfigMap { .. }) => LARGEST_SECRET,
         (200, Question::List { .. }) => LARGEST_PAGE,
         (410, Question::List { next: Some(_), .. }) => return Ok(Answer::Absent),
         (404, Question::Get { .. }) => {
@@ -162,6 +193,38 @@ async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure
         Some(whole) => Ok(Answer::Found(whole)),
         None => Err(Failure::of_size(question)),
     }
+}
+
+/// Begins to follow. An answer that is not 200 has nothing to follow.
+#[cfg(feature = "serve")]
+async fn follow(link: &Link, question: Question<'_>, version: &str) -> Result<Events, Failure> {
+    let Question::ConfigMap { name, .. } = question else {
+        return Err(Failure::of_request(question));
+    };
+    let wanted = WatchParams::default().fields(&only(name));
+    let request = path(question).watch(&wanted, version);
+    let request = request
+        .map_err(|_| Failure::of_request(question))?
+        .map(Body::from);
+    let response = link.client.send(request).await;
+    let response = response.map_err(|error| Failure::of_connection(&error, &link.server))?;
+    match response.status().as_u16() {
+        200 => Ok(Events::new(response.into_body(), Arc::clone(&link.server))),
+        status => Err(Failure::of_status(status, None, question)),
+    }
+}
+
+fn path(question: Question<'_>) -> Request {
+    let namespace = Some(question.namespace());
+    Request::new(match question {
+        Question::Get { .. } | Question::List { .. } => Secret::url_path(&(), namespace),
+        Question::ConfigMap { .. } => ConfigMap::url_path(&(), namespace),
+    })
+}
+
+/// The selector of one object.
+fn only(name: &str) -> String {
+    format!("metadata.name={name}")
 }
 
 /// Whether this is how an API server says that there is no such thing: a proxy before it says 404 for
@@ -201,13 +264,4 @@ async fn collect(
         whole.extend_from_slice(&part);
     }
     Ok(Some(whole))
-}
-
-/// The pause after an attempt: half of it fixed, half by chance, so that those who failed together
-/// do not come back together.
-fn pause(attempt: u32) -> Duration {
-    let whole = PAUSE * 2_u32.pow(attempt - 1);
-    // The standard library's seeds of hash maps are its only source of chance.
-    let chance = RandomState::new().hash_one(attempt) % 1000;
-    whole / 2 + whole / 2 * u32::try_from(chance).unwrap_or_default() / 1000
 }

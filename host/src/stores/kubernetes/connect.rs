@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_rustls::{
-    ConfigBuilderExt as _, DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector,
-    ResolveServerName,
+    DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName,
 };
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -16,19 +15,18 @@ use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
 use kube::client::{Body, ConfigExt as _};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tower::{BoxError, ServiceBuilder};
 
 use super::access::Access;
-use super::credentials::Identity;
+use crate::client_tls::{self, Authorities, Check, Identity, Unfit};
 use crate::stores::StoreError;
 
 /// How long a connection may take to be made, before TLS.
 const CONNECT: Duration = Duration::from_secs(5);
+/// When a silent connection is looked after, and how often then.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// The client for an API server.
 pub(super) fn client(access: Access) -> Result<Client, StoreError> {
@@ -57,6 +55,9 @@ pub(super) fn client(access: Access) -> Result<Client, StoreError> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
+    // So that a connection that only waits ends where its server has vanished.
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
     let Some(proxy) = proxy else {
         return build(tls.over(tcp), &config);
     };
@@ -113,40 +114,23 @@ fn tls(
     identity: Option<Identity>,
     accepts_any_server: bool,
 ) -> Result<ClientConfig, StoreError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| StoreError::misconfigured("there is no version of TLS to use"))?;
-    let builder = if accepts_any_server {
+    let check = if accepts_any_server {
         tracing::warn!("the kubeconfig turns the check of the API server's certificate off");
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(Arc::clone(&provider))))
-    } else if let Some(authorities) = authorities {
-        let mut roots = RootCertStore::empty();
-        let (known, _) = roots.add_parsable_certificates(authorities);
-        if known == 0 {
-            return Err(StoreError::misconfigured(
-                "`certificate-authority` holds no certificate that can be used",
-            ));
-        }
-        builder.with_root_certificates(roots)
+        Check::Nothing
     } else {
-        builder.with_native_roots().map_err(|_| {
+        Check::Name(authorities.map_or(Authorities::System, Authorities::Given))
+    };
+    client_tls::config(check, identity).map_err(|unfit| match unfit {
+        Unfit::Version => StoreError::misconfigured("there is no version of TLS to use"),
+        Unfit::Authorities => StoreError::misconfigured(
+            "`certificate-authority` holds no certificate that can be used",
+        ),
+        Unfit::System => {
             StoreError::misconfigured("the operating system has no certificate authorities")
                 .with_hint("set the cluster's `certificate-authority`")
-        })?
-    };
-    let Some(Identity { chain, key }) = identity else {
-        return Ok(builder.with_no_client_auth());
-    };
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| StoreError::misconfigured("`client-key` is of no kind that can be used"))?;
-    // The server judges the certificate: rustls itself would refuse those of version 1.
-    let certified = SingleCertAndKey::from(CertifiedKey::new(chain, key));
-    Ok(builder.with_client_cert_resolver(Arc::new(certified)))
+        }
+        Unfit::Key => StoreError::misconfigured("`client-key` is of no kind that can be used"),
+    })
 }
 
 /// The name that the server's certificate must be for.
@@ -159,45 +143,4 @@ fn server_name(
     let name = ServerName::try_from(name)
         .map_err(|_| StoreError::misconfigured("the cluster's `tls-server-name` is not a name"))?;
     Ok(Arc::new(FixedServerNameResolver::new(name)))
-}
-
-/// Accepts any certificate, as `insecure-skip-tls-verify` says. The server must still hold its key.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::files::{self, Files, given};
+use crate::client_tls::Identity;
 use crate::stores::StoreError;
 
 /// Credentials, and where more of them come from.
@@ -21,12 +22,6 @@ pub(super) struct Credentials {
     pub(super) plugin: Option<ExecConfig>,
     /// When they end.
     pub(super) valid_until: Option<Timestamp>,
-}
-
-/// A certificate, with those above it, and its key.
-pub(super) struct Identity {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: PrivateKeyDer<'static>,
 }
 
 impl Credentials {
@@ -48,7 +43,7 @@ impl Credentials {
             .filter(|data| !data.is_empty());
         let key = files.pem("client-key", data, given(user.client_key.as_ref()))?;
         let identity = match (chain, key) {
-            (Some(chain), Some(key)) => Some(Identity::from_pem(&chain, &key)?),
+            (Some(chain), Some(key)) => Some(identity(&chain, &key)?),
             (None, None) => None,
             _ => {
                 return Err(StoreError::misconfigured(
@@ -104,15 +99,13 @@ impl Credentials {
     }
 }
 
-impl Identity {
-    /// Reads a certificate and its key.
-    pub(super) fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, StoreError> {
-        let chain = certificates(chain, "client-certificate")?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
-            StoreError::misconfigured("`client-key` is not a private key in PEM without password")
-        })?;
-        Ok(Self { chain, key })
-    }
+/// Reads a certificate and its key.
+pub(super) fn identity(chain: &[u8], key: &[u8]) -> Result<Identity, StoreError> {
+    let chain = certificates(chain, "client-certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
+        StoreError::misconfigured("`client-key` is not a private key in PEM without password")
+    })?;
+    Ok(Identity { chain, key })
 }
 
 /// Reads certificates, at least one.

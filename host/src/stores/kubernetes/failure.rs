@@ -3,15 +3,11 @@
 //! Bodies of answers, errors of parsers and of the authorization can quote a value or a token, so
 //! messages are made of the status, the kind of an error and names that keyref itself holds.
 
-use std::error::Error;
-use std::io;
-use std::iter;
 use std::time::Duration;
-
-use rustls::CertificateError;
 
 use super::question::Question;
 use crate::error::Class;
+use crate::reason::Reason;
 use crate::stores::StoreError;
 
 /// Why one attempt had no answer.
@@ -55,9 +51,10 @@ impl Failure {
                     .with_hint("it does not accept the credentials: log in again, or renew them")
             },
             403 => Self::new(Class::BackendDenied, refused, Again::No).with_hint(format!(
-                "grant verb `{}` on `secrets` in namespace `{}` to this account, by a Role and a \
+                "grant verb `{}` on `{}` in namespace `{}` to this account, by a Role and a \
                  RoleBinding",
                 question.verb(),
+                question.resource(),
                 question.namespace(),
             )),
             429 => {
@@ -72,11 +69,16 @@ impl Failure {
 
     /// The connection could not be made, or broke.
     pub(super) fn of_connection(error: &kube::Error, server: &str) -> Self {
-        let reason = causes(error).find_map(reason).unwrap_or_default();
+        let reason = Reason::of(error);
         let message = format!("cannot reach the API server{server}: {}", reason.text);
+        let again = if reason.may_pass {
+            Again::After(Duration::ZERO)
+        } else {
+            Again::No
+        };
         Self {
             suspects_link: true,
-            ..Self::new(reason.class, message, reason.again)
+            ..Self::new(reason.class, message, again)
         }
     }
 
@@ -105,7 +107,7 @@ impl Failure {
 }
 
 /// The answer is not what it should be.
-pub(super) fn unreadable(question: Question<'_>) -> StoreError {
+pub(crate) fn unreadable(question: Question<'_>) -> StoreError {
     let message = format!("the API server's answer about {question} is not in its format");
     StoreError::new(Class::Unreachable, message)
 }
@@ -120,86 +122,4 @@ pub(super) fn outdated(question: Question<'_>) -> StoreError {
 pub(super) fn late(question: Question<'_>) -> StoreError {
     let message = format!("there was no answer about {question} in time");
     StoreError::new(Class::TimedOut, message)
-}
-
-/// An error with what lies behind it. [`io::Error`] hides the one that it is made of.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let mut next = Some(error);
-    iter::from_fn(move || {
-        let error = next?;
-        next = match error.downcast_ref::<io::Error>() {
-            Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-            None => error.source(),
-        };
-        Some(error)
-    })
-    .take(16)
-}
-
-/// What a connection failed of.
-struct Reason {
-    class: Class,
-    text: String,
-    again: Again,
-}
-
-impl Default for Reason {
-    fn default() -> Self {
-        Self {
-            class: Class::Unreachable,
-            text: "the connection broke".to_owned(),
-            again: Again::After(Duration::ZERO),
-        }
-    }
-}
-
-/// What an error says of it, if it is one that does.
-fn reason(cause: &(dyn Error + 'static)) -> Option<Reason> {
-    if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-        let text = format!("no TLS, because {}", tls_reason(error));
-        return Some(Reason {
-            text,
-            again: Again::No,
-            ..Reason::default()
-        });
-    }
-    if let Some(error) = cause.downcast_ref::<io::Error>() {
-        let class = match error.kind() {
-            // These only wrap another one.
-            io::ErrorKind::Other | io::ErrorKind::InvalidData => return None,
-            io::ErrorKind::TimedOut => Class::TimedOut,
-            _ => Class::Unreachable,
-        };
-        return Some(Reason {
-            class,
-            text: error.kind().to_string(),
-            ..Reason::default()
-        });
-    }
-    // The type of this one has no public name.
-    let text = "its name cannot be resolved".to_owned();
-    (cause.to_string() == "dns error").then(|| Reason {
-        text,
-        ..Reason::default()
-    })
-}
-
-fn tls_reason(error: &rustls::Error) -> &'static str {
-    match error {
-        rustls::Error::InvalidCertificate(error) => match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate is expired"
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "its certificate is for another name"
-            }
-            CertificateError::UnknownIssuer => "its certificate is of an authority not known here",
-            _ => "its certificate is not accepted",
-        },
-        rustls::Error::AlertReceived(_) => "it refuses this client or its certificate",
-        _ => "the two sides do not agree",
-    }
 }

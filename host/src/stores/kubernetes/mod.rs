@@ -23,16 +23,18 @@ use crate::stores::{
 };
 
 mod access;
-mod api;
+pub(crate) mod api;
 mod connect;
 mod credentials;
-mod failure;
+#[cfg(feature = "serve")]
+pub(crate) mod events;
+pub(crate) mod failure;
 mod files;
 mod kubeconfig;
 mod link;
 mod object;
 mod plugin;
-mod question;
+pub(crate) mod question;
 #[cfg(test)]
 mod tests;
 

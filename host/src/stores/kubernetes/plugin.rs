@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use super::credentials::{Credentials, Identity};
+use super::credentials::{self, Credentials};
 use crate::stores::StoreError;
 
 /// What a plugin prints.
@@ -46,7 +46,7 @@ pub(super) async fn run(
         return Err(none());
     }
     if let Some((chain, key)) = certificate {
-        credentials.identity = Some(Identity::from_pem(chain.as_bytes(), key.as_bytes())?);
+        credentials.identity = Some(credentials::identity(chain.as_bytes(), key.as_bytes())?);
     }
     if let Some(token) = token {
         credentials.set_token(&token)?;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// One request for secrets.
+/// One request for secrets, or for a ConfigMap.
 #[derive(Clone, Copy)]
-pub(super) enum Question<'a> {
+pub(crate) enum Question<'a> {
     /// One secret.
     Get { namespace: &'a str, name: &'a str },
     /// A page of a namespace's secrets: the first one, or the one that a token stands for.
@@ -12,6 +12,12 @@ pub(super) enum Question<'a> {
         namespace: &'a str,
         next: Option<&'a str>,
     },
+    /// One ConfigMap, as a list: so the right to list and watch is enough to follow it.
+    #[cfg_attr(
+        not(feature = "serve"),
+        expect(dead_code, reason = "only configuration is read from them")
+    )]
+    ConfigMap { namespace: &'a str, name: &'a str },
 }
 
 impl Question<'_> {
@@ -19,7 +25,9 @@ impl Question<'_> {
     /// than one step of a path.
     pub(super) fn can_have_an_answer(self) -> bool {
         match self {
-            Self::Get { namespace, name } => is_namespace(namespace) && is_name(name),
+            Self::Get { namespace, name } | Self::ConfigMap { namespace, name } => {
+                is_namespace(namespace) && is_name(name)
+            }
             Self::List { namespace, .. } => is_namespace(namespace),
         }
     }
@@ -28,13 +36,23 @@ impl Question<'_> {
     pub(super) fn verb(self) -> &'static str {
         match self {
             Self::Get { .. } => "get",
-            Self::List { .. } => "list",
+            Self::List { .. } | Self::ConfigMap { .. } => "list",
+        }
+    }
+
+    /// RBAC's word for what is asked for.
+    pub(super) fn resource(self) -> &'static str {
+        match self {
+            Self::Get { .. } | Self::List { .. } => "secrets",
+            Self::ConfigMap { .. } => "configmaps",
         }
     }
 
     pub(super) fn namespace(&self) -> &str {
         match self {
-            Self::Get { namespace, .. } | Self::List { namespace, .. } => namespace,
+            Self::Get { namespace, .. }
+            | Self::List { namespace, .. }
+            | Self::ConfigMap { namespace, .. } => namespace,
         }
     }
 }
@@ -46,17 +64,20 @@ impl fmt::Display for Question<'_> {
                 write!(f, "secret `{name}` in namespace `{namespace}`")
             }
             Self::List { namespace, .. } => write!(f, "the secrets of namespace `{namespace}`"),
+            Self::ConfigMap { namespace, name } => {
+                write!(f, "config map `{name}` in namespace `{namespace}`")
+            }
         }
     }
 }
 
-/// A name of a Secret: a DNS subdomain by RFC 1123.
-fn is_name(name: &str) -> bool {
+/// A name of a Secret or a ConfigMap: a DNS subdomain by RFC 1123.
+pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
 /// A name of a namespace: one label of such a name.
-pub(super) fn is_namespace(name: &str) -> bool {
+pub(crate) fn is_namespace(name: &str) -> bool {
     name.len() <= 63 && is_label(name)
 }
 
