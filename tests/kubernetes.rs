@@ -6,6 +6,8 @@ use std::sync::{PoisonError, RwLock};
 
 use keyref::env::Environment;
 use keyref::stores::{StoreConfig, open};
+use keyref_tests::backends::{Backend as _, ConfigMap};
+use keyref_tests::configuration;
 use keyref_tests::kubernetes::{Server, server};
 use keyref_tests::library::manifest;
 use keyref_tests::stores::{MULTI, suite};
@@ -361,4 +363,111 @@ fn own_reads(server: &Server) -> f64 {
         }
         last = now;
     }
+}
+
+#[test]
+fn a_config_map_passes_the_suite_of_configuration_stores() {
+    let Some(server) = server() else { return };
+    let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
+    let mut map = ConfigMap::new(server, "followed-map");
+    let namespace = map.namespace.clone();
+    configuration::suite(&mut map, &[("NAMESPACE", &namespace)]);
+}
+
+#[test]
+fn a_config_map_tells_bytes_and_its_own_end() {
+    let Some(server) = server() else { return };
+    let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
+    let map = ConfigMap::new(server, "bytes-map");
+    let variables = [("NAMESPACE", map.namespace.as_str())];
+    let (_work, keyref) = configuration::serve(&map.component(), &variables);
+    map.patch(&serde_json::json!({ "data": { "text": "one" }, "binaryData": { "bytes": "AP8=" } }));
+    let items = configuration::get(&keyref, "cfg", &[])
+        .message
+        .unwrap()
+        .items;
+    assert_eq!(
+        (items["text"].value.as_str(), items["bytes"].value.as_str()),
+        ("one", "AP8=")
+    );
+    assert_eq!(items["bytes"].metadata["encoding"], "base64");
+    assert!(items["text"].metadata.is_empty());
+    let mut stream = configuration::subscribe(&keyref, &[]);
+    assert_eq!(configuration::told(&mut stream).len(), 2);
+    // What has not changed is not told, though its version has.
+    map.patch(&serde_json::json!({ "data": { "text": "two" } }));
+    let changed = configuration::told(&mut stream);
+    assert_eq!(changed.keys().collect::<Vec<_>>(), ["text"]);
+    assert_ne!(changed["text"].version, items["text"].version);
+    server.kubectl(&[
+        "delete",
+        "configmap",
+        "settings",
+        "--namespace",
+        &map.namespace,
+    ]);
+    let gone = configuration::told(&mut stream);
+    assert_eq!(gone.len(), 2);
+    for item in gone.values() {
+        assert_eq!(
+            (item.value.as_str(), item.metadata["deleted"].as_str()),
+            ("", "true")
+        );
+        assert_ne!(item.version, changed["text"].version);
+    }
+    assert!(configuration::values(&keyref, &[]).is_empty());
+    server.kubectl(&[
+        "create",
+        "configmap",
+        "settings",
+        "--namespace",
+        &map.namespace,
+        "--from-literal=text=new",
+    ]);
+    assert_eq!(configuration::told(&mut stream)["text"].value, "new");
+}
+
+#[test]
+fn a_config_map_that_may_not_be_read_says_what_to_grant() {
+    let Some(server) = server() else { return };
+    let namespace = server.namespace("no-config-map");
+    let kubeconfig = server.service_account(&namespace, "app");
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let metadata = [
+        ("configMapName", "settings"),
+        ("kubeconfigPath", kubeconfig),
+    ];
+    let yaml = keyref_tests::backends::component("configuration.kubernetes", &metadata);
+    let (_work, keyref) = configuration::serve(&yaml, &[("NAMESPACE", &namespace)]);
+    let reply = configuration::get(&keyref, "cfg", &[]);
+    let expected =
+        format!("the API server refuses to list config map `settings` in namespace `{namespace}`");
+    assert!(reply.text.ends_with(&expected), "{reply:?}");
+    // To list and to watch it is enough.
+    let role = [
+        "create",
+        "role",
+        "app",
+        "--verb",
+        "list,watch",
+        "--resource",
+        "configmaps",
+    ];
+    let only = ["--resource-name", "settings", "--namespace", &namespace];
+    server.kubectl(&[&role[..], &only].concat());
+    let account = format!("{namespace}:app");
+    let bind = [
+        "create",
+        "rolebinding",
+        "app",
+        "--role",
+        "app",
+        "--serviceaccount",
+        &account,
+    ];
+    server.kubectl(&[&bind[..], &["--namespace", &namespace]].concat());
+    keyref_tests::backends::wait_until("the right", || {
+        configuration::get(&keyref, "cfg", &[]).status == 0
+    });
+    drop(configuration::subscribe(&keyref, &[]));
 }

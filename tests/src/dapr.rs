@@ -63,6 +63,9 @@ pub struct Item {
     /// The version.
     #[prost(string, tag = "2")]
     pub version: String,
+    /// What else is said of it.
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// `GetConfigurationResponse`

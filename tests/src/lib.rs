@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+pub mod backends;
 pub mod components;
+pub mod configuration;
 pub mod dapr;
 pub mod hostile_guest;
 pub mod kubernetes;
