@@ -24,9 +24,9 @@ cargo build --quiet --locked -p keyref -p keyref-unify --bin keyref
 keyref=$PWD/target/debug/keyref
 
 work=$(mktemp -d)
-server= app=
+server= app= redis= resources=resources
 finish() {
-  for process in $app $server; do kill "$process" 2>/dev/null || true; done
+  for process in $app $server $redis; do kill "$process" 2>/dev/null || true; done
   rm -rf -- "$work"
 }
 trap finish EXIT
@@ -54,7 +54,7 @@ await() {
 }
 
 start() {
-  "$keyref" serve --store kubernetes-secrets=local.file:../secrets.yaml --resources resources \
+  "$keyref" serve --store kubernetes-secrets=local.file:../secrets.yaml --resources "$resources" \
     --app-id task-api --dapr-http-port 0 --dapr-grpc-port 0 --metrics-port 0 2>keyref.log &
   server=$!
   await keyref.log '(dapr initialized)' "$server" >/dev/null
@@ -96,10 +96,32 @@ echo 'feature-x: "off"' >settings.yaml
 expect '{"feature-x":"off"} 200' "$address/settings"
 stop
 
+# The same settings from Redis, whose password is one of the secrets.
+port=
+for _ in $(seq 10); do
+  port=$((20000 + RANDOM % 10000))
+  redis-server --bind 127.0.0.1 --port "$port" --requirepass redis-secret-pass --save '' --dir "$work" >redis.log 2>&1 &
+  redis=$!
+  if (await redis.log '(Ready to accept connections)' "$redis") >/dev/null 2>&1; then break; fi
+done
+ask() { REDISCLI_AUTH=redis-secret-pass redis-cli -h 127.0.0.1 -p "$port" "$@" >/dev/null; }
+ask SET feature-x 'on||1'
+sed -i "s/localhost:6379/127.0.0.1:$port/" redis/configstore.yaml
+resources=redis
+start
+expect '{"feature-x":"on"} 200' "$address/settings"
+ask SET feature-x 'off||2'
+expect '{"feature-x":"off"} 200' "$address/settings"
+ask DEL feature-x
+ask SET max-retries 5
+expect '{"max-retries":"5"} 200' "$address/settings"
+stop
+resources=resources
+
 # Without its secret the app starts, and says at each request what is missing.
 sed -i 's/name: notification-api/name: other-api/' ../secrets.yaml
 start
 absent='failed getting secret with key notification-api from secret store kubernetes-secrets: secret notification-api not found'
 expect "{\"detail\":\"notifications are not set up: $absent\"} 500" -X POST "$address/tasks/7/notify"
 stop
-echo '2 passed, 0 failed'
+echo '3 passed, 0 failed'
