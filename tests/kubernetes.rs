@@ -13,7 +13,7 @@ use keyref_tests::library::manifest;
 use keyref_tests::stores::{MULTI, suite};
 use keyref_tests::{Run, folder, json, keyref, workspace};
 
-/// The server's counters are for all of it, so tests that count run alone.
+/// The server's counters are for all of it, so tests that count run alone, and one that restarts it.
 static COUNTING: RwLock<()> = RwLock::new(());
 
 fn run(kubeconfig: &Path, work: &Path, arguments: &[&str]) -> Output {
@@ -255,6 +255,7 @@ fn bulk_reads_more_than_one_page() {
 #[test]
 fn a_hundred_references_to_keys_of_one_secret_cost_one_get() {
     let Some(server) = server() else { return };
+    let _alone = COUNTING.write().unwrap_or_else(PoisonError::into_inner);
     let namespace = server.namespace("counting");
     let literals: Vec<_> = (0..100).map(|key| format!("k{key}=v{key}")).collect();
     let literals: Vec<_> = literals.iter().map(String::as_str).collect();
@@ -269,7 +270,6 @@ fn a_hundred_references_to_keys_of_one_secret_cost_one_get() {
         manifest("c", &items, "cluster")
     );
     let work = folder(&[("c.yaml", text.as_bytes())]);
-    let _alone = COUNTING.write().unwrap_or_else(PoisonError::into_inner);
     let before = own_reads(server);
     let arguments = ["resolve", "c.yaml", "--reveal", "--format", "json"];
     let resolved = json(&run(&server.kubeconfig, work.path(), &arguments));
@@ -375,6 +375,27 @@ fn a_config_map_passes_the_suite_of_configuration_stores() {
 }
 
 #[test]
+fn a_config_map_is_followed_over_a_restart_of_the_server() {
+    let Some(server) = server() else { return };
+    let _alone = COUNTING.write().unwrap_or_else(PoisonError::into_inner);
+    let map = ConfigMap::new(server, "restarted");
+    map.patch(&serde_json::json!({ "data": { "a": "one", "b": "two" } }));
+    let variables = [("NAMESPACE", map.namespace.as_str())];
+    let (_work, keyref) = configuration::serve(&map.component(), &variables);
+    let mut stream = configuration::subscribe(&keyref, &[]);
+    assert_eq!(configuration::told(&mut stream).len(), 2);
+    server.restart();
+    map.patch(&serde_json::json!({ "data": { "a": "new", "b": null } }));
+    let told = configuration::told(&mut stream);
+    let told: Vec<_> = told
+        .iter()
+        .map(|(key, item)| (key.as_str(), item.value.as_str()))
+        .collect();
+    assert_eq!(told, [("a", "new"), ("b", "")]);
+    assert!(stream.is_silent(std::time::Duration::from_millis(1_500)));
+}
+
+#[test]
 fn a_config_map_tells_bytes_and_its_own_end() {
     let Some(server) = server() else { return };
     let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
@@ -430,6 +451,7 @@ fn a_config_map_tells_bytes_and_its_own_end() {
 #[test]
 fn a_config_map_that_may_not_be_read_says_what_to_grant() {
     let Some(server) = server() else { return };
+    let _others = COUNTING.read().unwrap_or_else(PoisonError::into_inner);
     let namespace = server.namespace("no-config-map");
     let kubeconfig = server.service_account(&namespace, "app");
     let kubeconfig = kubeconfig.to_str().unwrap();

@@ -62,7 +62,8 @@ pub(crate) fn config(check: Check, identity: Option<Identity>) -> Result<ClientC
         Check::Name(authorities) => builder.with_root_certificates(roots(authorities)?),
         Check::Chain(authorities) => {
             let roots = Arc::new(roots(authorities)?);
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
             let verifier = verifier.build().map_err(|_| Unfit::Authorities)?;
             let verifier = Arc::new(AnyName(verifier));
             builder

@@ -8,6 +8,9 @@
 #
 #   {"kubeconfig": "...", "kubectl": "...", "server": "https://127.0.0.1:PORT", "ca": "...", "pids": [ETCD, APISERVER]}
 #
+# A line `restart` on stdin kills kube-apiserver and starts it again on its port, with what is in etcd;
+# when it is ready, the same line of JSON is printed again.
+#
 # Give it a pipe as stdin and hold the other end: a test process that ends, however it ends, closes
 # the pipe, and that stops both servers. SIGTERM and SIGINT do too.
 #
@@ -51,11 +54,11 @@ stop() {
 trap stop EXIT
 trap 'exit 0' TERM INT HUP
 
-# Waits so many seconds for stdin to end, and leaves when it does.
+# Waits so many seconds for stdin to end, and leaves when it does. A line is left in `REPLY`.
 watch_stdin() {
     local status=0
     read -r -t "$1" || status=$?
-    ((status != 1)) || exit 0 # more than 128 is the time that ran out, 0 a line that nobody needs
+    ((status != 1)) || exit 0 # more than 128 is the time that ran out
 }
 
 # Runs a server in the background, with its pid in `$!`. The kernel kills it when this script dies,
@@ -111,7 +114,6 @@ YAML
 
 # One try. Returns 1 when one of the servers ended, which a port that was taken meanwhile explains.
 start() {
-    local client_port server_port
     client_port=$(free_port)
     server_port=$(free_port)
     server=https://127.0.0.1:$server_port
@@ -126,7 +128,10 @@ start() {
         --initial-advertise-peer-urls http://127.0.0.1:0 \
         --initial-cluster default=http://127.0.0.1:0
     etcd=$!
+    start_apiserver "$@"
+}
 
+start_apiserver() {
     # The ServiceAccount admission plugin wants controllers that do not run here. The advertised
     # address, from a range kept for documentation, is for them too: without one the server looks for
     # a network interface, and a sandbox may have none.
@@ -185,7 +190,12 @@ if [[ -n ${KEYREF_TEST_KUBECONFIG:-} ]]; then
         base64 --decode <<<"$authority" >"$ca"
     fi
     describe "$(realpath -- "$KEYREF_TEST_KUBECONFIG")" "$kubectl" "$server" "$ca" ''
-    while true; do watch_stdin 3600; done
+    while true; do
+        REPLY=
+        watch_stdin 3600
+        # A cluster that is kept is not restarted for a test.
+        [[ $REPLY != restart ]] || describe "$(realpath -- "$KEYREF_TEST_KUBECONFIG")" "$kubectl" "$server" "$ca" ''
+    done
 fi
 
 # Cheap questions first: the build may take minutes.
@@ -215,6 +225,13 @@ done
 describe "$dir/kubeconfig" "$kubectl" "$server" "$ca" "$etcd, $apiserver"
 
 while alive "$etcd" && alive "$apiserver"; do
+    REPLY=
     watch_stdin 1
+    [[ $REPLY == restart ]] || continue
+    kill -KILL "$apiserver"
+    wait "$apiserver" 2>/dev/null || true
+    deadline=$((SECONDS + timeout))
+    start_apiserver "$@" || break
+    describe "$dir/kubeconfig" "$kubectl" "$server" "$ca" "$etcd, $apiserver"
 done
 fail_with_logs 'a server died'

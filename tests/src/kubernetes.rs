@@ -1,8 +1,8 @@
 //! A real API server for tests, started once for each test binary by `tests/servers/`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 use crate::workspace;
@@ -18,7 +18,7 @@ pub struct Server {
     pub authority: PathBuf,
     kubectl: PathBuf,
     /// Ends the server when this process ends: its script watches this child's standard input.
-    _script: Mutex<Child>,
+    script: Mutex<(Child, BufReader<ChildStdout>)>,
 }
 
 /// The server; nothing where it cannot be had here.
@@ -44,9 +44,8 @@ pub fn server() -> Option<&'static Server> {
                 .expect("the script can be run");
             let mut line = String::new();
             let out = script.stdout.take().expect("its output is piped");
-            BufReader::new(out)
-                .read_line(&mut line)
-                .expect("its output can be read");
+            let mut out = BufReader::new(out);
+            out.read_line(&mut line).expect("its output can be read");
             if line.is_empty() {
                 let status = script.wait().expect("the script ends");
                 assert!(
@@ -64,14 +63,15 @@ pub fn server() -> Option<&'static Server> {
                 address: text("server").to_owned(),
                 authority: path("ca"),
                 kubectl: path("kubectl"),
-                _script: Mutex::new(script),
+                script: Mutex::new((script, out)),
             })
         })
         .as_ref()
 }
 
+/// Whether a server that cannot be had is a failure.
 #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
-fn required() -> bool {
+pub(crate) fn required() -> bool {
     std::env::var("KEYREF_REQUIRE_SERVERS").is_ok_and(|value| value == "1")
 }
 
@@ -93,6 +93,24 @@ impl Server {
             .expect("kubectl can be run");
         assert!(output.status.success(), "kubectl {arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("kubectl writes text")
+    }
+
+    /// Kills the server and waits until it is there again, with all that it had.
+    ///
+    /// # Panics
+    /// Panics where it does not come back.
+    #[expect(
+        clippy::expect_used,
+        reason = "a server that does not come back is a failed test"
+    )]
+    pub fn restart(&self) {
+        let mut script = self.script.lock().expect("nobody panics");
+        let (script, out) = &mut *script;
+        let input = script.stdin.as_mut().expect("its input is piped");
+        input.write_all(b"restart\n").expect("it can be told");
+        let mut line = String::new();
+        out.read_line(&mut line).expect("its output can be read");
+        assert!(!line.is_empty(), "the API server does not come back");
     }
 
     /// Makes a namespace of this run's own, since the cluster may be one that is kept, and gives its

@@ -1,6 +1,7 @@
 //! Backends of configuration stores: real servers of Debian's packages, each test with its own.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub use self::postgresql::Postgresql;
 pub use self::redis::Redis;
 
 /// How long a server may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The password of each server, which must be seen nowhere.
 pub const PASSWORD: &str = "s3cr3t-of-the-backend";
 
@@ -58,7 +59,7 @@ pub fn component(kind: &str, metadata: &[(&str, &str)]) -> String {
     );
     for (name, value) in metadata {
         let value = serde_json::Value::from(*value);
-        text += &format!("  - {{name: {name}, value: {value}}}\n");
+        let _ = writeln!(text, "  - {{name: {name}, value: {value}}}");
     }
     text
 }
@@ -174,6 +175,23 @@ impl Drop for Process {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// Whether a server can be had here. Without it a test is skipped, but for where servers are required.
+///
+/// # Panics
+/// Panics where it cannot be had and `KEYREF_REQUIRE_SERVERS` is 1.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn is_there(program: &str) -> bool {
+    let is_there = Command::new(program).arg("--version").output().is_ok();
+    assert!(
+        is_there || !crate::kubernetes::required(),
+        "`{program}` cannot be run"
+    );
+    if !is_there {
+        eprintln!("skipped: `{program}` cannot be run here; on Debian: redis-server, postgresql");
+    }
+    is_there
 }
 
 /// Waits until something is so.

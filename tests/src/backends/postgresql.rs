@@ -6,7 +6,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Backend, PASSWORD, Process, component, free_port, secret_password, wait_until};
+use super::{
+    Backend, PASSWORD, Process, component, free_port, is_there, secret_password, wait_until,
+};
 
 /// A PostgreSQL server with the table `items`, whose trigger tells the channel `told`, as in Dapr's
 /// own documentation.
@@ -33,8 +35,11 @@ CREATE TRIGGER told AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW EXECU
 ";
 
 impl Postgresql {
-    /// A server with an empty table.
-    pub fn new() -> Self {
+    /// A server with an empty table; nothing where it cannot be had here.
+    pub fn new() -> Option<Self> {
+        if !is_there(&program("postgres")) {
+            return None;
+        }
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (data, word) = (folder.path().join("data"), folder.path().join("word"));
         fs::create_dir(&data).expect("a folder can be made");
@@ -73,7 +78,7 @@ impl Postgresql {
         };
         postgresql.start();
         postgresql.ask(SCHEMA);
-        postgresql
+        Some(postgresql)
     }
 
     /// A file of the server.
@@ -104,11 +109,11 @@ impl Postgresql {
                 "shared_buffers=16MB",
             ],
         );
-        wait_until("postgres", || self.try_ask(port, "SELECT 1").is_some());
+        wait_until("postgres", || Self::try_ask(port, "SELECT 1").is_some());
         process
     }
 
-    fn try_ask(&self, port: u16, sql: &str) -> Option<String> {
+    fn try_ask(port: u16, sql: &str) -> Option<String> {
         let output = Command::new(program("psql"))
             .args([
                 "-h",
@@ -131,19 +136,13 @@ impl Postgresql {
     /// Runs SQL; where the server is away, on another port.
     pub fn ask(&self, sql: &str) -> String {
         if self.process.is_some() {
-            return self.try_ask(self.port, sql).expect("it answers");
+            return Self::try_ask(self.port, sql).expect("it answers");
         }
         let port = free_port();
         let process = self.run(port);
-        let answer = self.try_ask(port, sql).expect("it answers");
+        let answer = Self::try_ask(port, sql).expect("it answers");
         process.end("INT");
         answer
-    }
-}
-
-impl Default for Postgresql {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Backend, PASSWORD, Process, component, free_port, secret_password, wait_until};
+use super::{
+    Backend, PASSWORD, Process, component, free_port, is_there, secret_password, wait_until,
+};
 
 /// A Redis server, with its data on disk.
 #[derive(Debug)]
@@ -18,13 +20,16 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A server with more arguments than those that it needs.
-    pub fn new(arguments: &[&str]) -> Self {
+    /// A server with more arguments than those that it needs; nothing where it cannot be had here.
+    pub fn new(arguments: &[&str]) -> Option<Self> {
         Self::on(free_port(), arguments)
     }
 
     /// The same on a port.
-    pub fn on(port: u16, arguments: &[&str]) -> Self {
+    pub fn on(port: u16, arguments: &[&str]) -> Option<Self> {
+        if !is_there("redis-server") {
+            return None;
+        }
         let mut redis = Self {
             folder: tempfile::tempdir().expect("a folder can be made"),
             port,
@@ -32,7 +37,7 @@ impl Redis {
             process: None,
         };
         redis.start();
-        redis
+        Some(redis)
     }
 
     fn run(&self, port: u16) -> Process {
@@ -62,7 +67,7 @@ impl Redis {
         let process = Process::start(None, &self.folder.path().join("log"), &command);
         if is_plain {
             wait_until("redis-server", || {
-                self.try_ask(port, &["PING"]).as_deref() == Some("PONG")
+                Self::try_ask(port, &["PING"]).as_deref() == Some("PONG")
             });
         } else {
             wait_until("redis-server", || {
@@ -72,7 +77,7 @@ impl Redis {
         process
     }
 
-    fn try_ask(&self, port: u16, command: &[&str]) -> Option<String> {
+    fn try_ask(port: u16, command: &[&str]) -> Option<String> {
         let output = Command::new("redis-cli")
             .args(["-h", "127.0.0.1", "-p", &port.to_string(), "--raw"])
             .args(command)
@@ -86,11 +91,11 @@ impl Redis {
     /// Runs a command; where the server is away, on another port.
     pub fn ask(&self, command: &[&str]) -> String {
         if self.process.is_some() {
-            return self.try_ask(self.port, command).expect("it answers");
+            return Self::try_ask(self.port, command).expect("it answers");
         }
         let port = free_port();
         let process = self.run(port);
-        let answer = self.try_ask(port, command).expect("it answers");
+        let answer = Self::try_ask(port, command).expect("it answers");
         process.end("TERM");
         answer
     }

@@ -147,7 +147,7 @@ impl Server {
             }
         }
         // Several may connect at a time, and none waits for another.
-        let (client, _) = self.settings.connect().await?;
+        let (client, _) = Box::pin(self.settings.connect()).await?;
         let client = Arc::new(client);
         let read = self.settings.read_items(&client, keys).await;
         if !read.as_ref().is_err_and(is_of_connection) {
@@ -233,7 +233,7 @@ fn is_key(key: &str) -> bool {
 #[async_trait]
 impl Backend for Server {
     async fn connect(self: Arc<Self>) -> Result<Box<dyn Connection>, StoreError> {
-        let (client, notifications) = self.settings.connect().await?;
+        let (client, notifications) = Box::pin(self.settings.connect()).await?;
         Ok(Box::new(Listener {
             server: self,
             client,

@@ -1,5 +1,6 @@
 //! What the properties of `configuration.postgresql` say, as Dapr reads them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio_postgres::Config;
@@ -185,7 +186,7 @@ fn database(config: &StoreConfig, parameters: &Parameters) -> Result<Config, Sto
             known.insert(name.clone(), value.clone());
         } else if is_session_setting(name) {
             let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
-            options += &format!(" -c {name}={value}");
+            let _ = write!(options, " -c {name}={value}");
         } else if !IDLE.contains(&name.as_str()) {
             return Err(wrong(&format!(
                 "has `{}`, which is not supported",
@@ -293,6 +294,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn wrong_settings_are_named_without_what_they_say() {
         const STRING: &str = "connectionString";
         for (name, value, message) in [

@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
 /// How many secrets a page of a list holds.
 const PAGE: u32 = 500;
-/// The largest answer: a Secret holds at most 1 MiB, a page of them is seldom full of such.
+/// The largest answer: a Secret or a ConfigMap holds at most 1 MiB, a page of them is seldom full of such.
 const LARGEST_SECRET: usize = 8 << 20;
 const LARGEST_PAGE: usize = 256 << 20;
 const LARGEST_STATUS: usize = 64 << 10;
@@ -171,8 +171,7 @@ async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure
     let headers = response.headers();
     let number = |header| headers.get(header)?.to_str().ok()?.parse::<u64>().ok();
     let largest = match (response.status().as_u16(), question) {
-        (200, Question::Get { .. }) => LARGEST_SECRET,
-        (200, Question::ConfigMap { .. }) => LARGEST_SECRET,
+        (200, Question::Get { .. } | Question::ConfigMap { .. }) => LARGEST_SECRET,
         (200, Question::List { .. }) => LARGEST_PAGE,
         (410, Question::List { next: Some(_), .. }) => return Ok(Answer::Absent),
         (404, Question::Get { .. }) => {
