@@ -18,6 +18,10 @@ pub(crate) struct Reason {
     /// The reason, to stand behind a colon.
     pub(crate) text: String,
     /// Whether another attempt can help soon.
+    #[cfg_attr(
+        not(any(feature = "configuration-postgresql", feature = "kubernetes")),
+        expect(dead_code, reason = "with Redis one is always made")
+    )]
     pub(crate) may_pass: bool,
 }
 
