@@ -28,8 +28,8 @@ fn trail(path: &Path, lines: usize) -> Vec<Value> {
     }
 }
 
-/// The members of a record that are the same each time.
-fn steady(record: &Value) -> Value {
+/// The members of a record that are the same each time: `-` where there is nothing.
+fn steady(record: &Value) -> String {
     let members = [
         "operation",
         "store",
@@ -39,10 +39,13 @@ fn steady(record: &Value) -> Value {
         "rule",
         "outcome",
     ];
-    members
-        .iter()
-        .map(|member| record[member].clone())
-        .collect()
+    let text = |member: &&str| match &record[*member] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let texts: Vec<_> = members.iter().map(text).collect();
+    texts.join(" ")
 }
 
 #[test]
@@ -71,51 +74,32 @@ fn each_request_for_secrets_leaves_a_line() {
     server.ask("GET /v1.0/metadata");
 
     let records = trail(&path, 8);
-    let none = Value::Null;
-    let found = json!([
-        "get",
-        "file",
-        "redis",
-        none,
-        "allowed",
-        "defaultAccess",
-        "found"
-    ]);
-    let denied = json!([
-        "get",
-        "file",
-        "denied",
-        none,
-        "denied",
-        "deniedSecrets",
-        "denied"
-    ]);
-    let odd = "\u{202e}\n";
-    let absent = json!([
-        "get",
-        "file",
-        odd,
-        none,
-        "allowed",
-        "defaultAccess",
-        "absent"
-    ]);
-    let all = json!(["bulk", "file", none, ["redis"], "allowed", "scope", "found"]);
-    let unknown = json!([
-        "get",
-        "nowhere",
-        "redis",
-        none,
-        "none",
-        "none",
-        "store-unknown"
-    ]);
+    let found = "get file redis - allowed defaultAccess found";
+    let denied = "get file denied - denied deniedSecrets denied";
+    let all = "bulk file - [\"redis\"] allowed scope found";
     let expected = [
-        &found, &denied, &absent, &all, &unknown, &found, &denied, &all,
+        found,
+        denied,
+        "get file \u{202e}\n - allowed defaultAccess absent",
+        all,
+        "get nowhere redis - none none store-unknown",
+        found,
+        denied,
+        all,
     ];
     let steady: Vec<_> = records.iter().map(steady).collect();
-    assert_eq!(steady.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(steady, expected);
+    each_names_its_caller(&records);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("s3cr3t"), "{text}");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let metrics = scrape(&server, "/");
+    let written = metrics.sum("keyref_audit_records_total", &[("outcome", "written")]);
+    assert!((written - 8.0).abs() < f64::EPSILON, "{}", metrics.text);
+}
 
+fn each_names_its_caller(records: &[Value]) {
     for (number, record) in records.iter().enumerate() {
         assert_eq!(record["app_id"], "shop");
         let time = record["time"].as_str().unwrap();
@@ -132,13 +116,6 @@ fn each_request_for_secrets_leaves_a_line() {
     // A header's bytes are what they are in UTF-8.
     assert_eq!(records[0]["caller"]["agent"], "curl/8 \u{202e}");
     assert_eq!(records[5]["caller"]["agent"], "grpc-test/1");
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(!text.contains("s3cr3t"), "{text}");
-    let mode = fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let metrics = scrape(&server, "/");
-    let written = metrics.sum("keyref_audit_records_total", &[("outcome", "written")]);
-    assert!((written - 8.0).abs() < f64::EPSILON, "{}", metrics.text);
 }
 
 #[test]
@@ -151,11 +128,8 @@ fn callers_without_the_token_leave_a_line() {
     ask_at(server.http, "GET /v1.0/secrets/env/bulk", &right, "");
     get(&server, "file", "redis", &right);
     let records = trail(&work.path().join("audit.jsonl"), 4);
-    let none = Value::Null;
-    let http = json!(["get", "file", "redis", none, "denied", "token", "denied"]);
-    assert_eq!(steady(&records[0]), http);
-    let grpc = json!(["get", none, none, none, "denied", "token", "denied"]);
-    assert_eq!(steady(&records[1]), grpc);
+    assert_eq!(steady(&records[0]), "get file redis - denied token denied");
+    assert_eq!(steady(&records[1]), "get - - - denied token denied");
     let tokens: Vec<_> = records
         .iter()
         .map(|record| &record["caller"]["token"])
@@ -260,7 +234,7 @@ fn a_writer_that_is_stuck_holds_no_request_up_and_what_is_lost_is_told() {
     });
     let begin = Instant::now();
     while lost() < 1.0 {
-        assert!(begin.elapsed() < Duration::from_secs(60), "nothing is lost");
+        assert!(begin.elapsed() < Duration::from_mins(1), "nothing is lost");
         for _ in 0..500 {
             stream.write_all(ask.as_bytes()).unwrap();
         }

@@ -196,6 +196,7 @@ pub(super) struct StoresArguments {
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct ServeArguments {
     /// Files, folders or patterns that declare components (can be repeated)
     #[arg(
