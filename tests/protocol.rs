@@ -13,6 +13,13 @@ use keyref_tests::workspace;
 fn what_is_committed_is_what_the_protocol_gives() {
     let host = workspace().join("host");
     let protocol = protox::compile(["dapr/runtime.proto"], [host.join("proto")]).unwrap();
+    let mut compiler = protox::Compiler::new([host.join("proto")]).unwrap();
+    compiler
+        .include_imports(true)
+        .open_file("dapr/runtime.proto")
+        .unwrap();
+    // Reflection serves it.
+    let described = compiler.encode_file_descriptor_set();
     let generated = tempfile::tempdir().unwrap();
     tonic_prost_build::configure()
         .build_client(false)
@@ -25,13 +32,18 @@ fn what_is_committed_is_what_the_protocol_gives() {
         .unwrap();
     let generated = generated.path().join("dapr.proto.runtime.v1.rs");
     let generated = fs::read_to_string(generated).unwrap();
-    let committed = host.join("src/api/grpc/proto.rs");
-    if std::env::var_os("KEYREF_UPDATE").is_some() {
-        fs::write(&committed, &generated).unwrap();
+    let is_update = std::env::var_os("KEYREF_UPDATE").is_some();
+    for (name, contents) in [
+        ("proto.rs", generated.into_bytes()),
+        ("proto.bin", described),
+    ] {
+        let committed = host.join("src/api/grpc").join(name);
+        if is_update {
+            fs::write(&committed, &contents).unwrap();
+        }
+        assert!(
+            fs::read(committed).unwrap() == contents,
+            "run `KEYREF_UPDATE=1 cargo test --workspace --test protocol`"
+        );
     }
-    let committed = fs::read_to_string(committed).unwrap();
-    assert!(
-        committed == generated,
-        "run `KEYREF_UPDATE=1 cargo test --workspace --test protocol`"
-    );
 }

@@ -30,10 +30,6 @@ pub(crate) enum Authorities {
     /// Those that the operating system knows.
     System,
     /// These alone.
-    #[cfg_attr(
-        not(any(feature = "configuration-postgresql", feature = "kubernetes")),
-        expect(dead_code, reason = "Redis has no setting for them")
-    )]
     Given(Vec<CertificateDer<'static>>),
 }
 

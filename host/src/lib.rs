@@ -59,11 +59,7 @@ pub mod api;
 mod aside;
 mod batch;
 mod builder;
-#[cfg(any(
-    feature = "configuration-postgresql",
-    feature = "configuration-redis",
-    feature = "kubernetes"
-))]
+#[cfg(any(feature = "kubernetes", feature = "serve"))]
 mod client_tls;
 pub mod component;
 mod config;

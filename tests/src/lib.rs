@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+pub mod app;
 pub mod backends;
 pub mod components;
 pub mod configuration;
@@ -20,6 +21,7 @@ pub mod metrics;
 pub mod mutate;
 pub mod server;
 pub mod stores;
+pub mod tls;
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::keyref;
 use crate::library::block_on;
@@ -206,9 +207,14 @@ impl Server {
             let (_, rest) = text.split_once(&begin)?;
             rest.split_once('"')?.0.parse().ok()
         };
+        // Sockets that are files have none.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let is_nowhere = text.contains("server listening on UNIX socket: ");
+        let address_or_file =
+            |protocol| address(protocol).or_else(|| is_nowhere.then_some(nowhere));
         Self {
-            http: address("HTTP").expect("it logs where HTTP is served"),
-            grpc: address("gRPC").expect("it logs where gRPC is served"),
+            http: address_or_file("HTTP").expect("it logs where HTTP is served"),
+            grpc: address_or_file("gRPC").expect("it logs where gRPC is served"),
             public: address("public HTTP"),
             metrics: address("metrics"),
             process,
@@ -258,7 +264,10 @@ impl Server {
         message: &impl Message,
         metadata: &[(&str, &str)],
     ) -> Reply<R> {
-        block_on(call(self.grpc, method, message.encode_to_vec(), metadata))
+        block_on(async {
+            let stream = connect(self.grpc).await;
+            call_over(stream, method, message, metadata).await
+        })
     }
 }
 
@@ -275,10 +284,20 @@ pub struct Answer {
 
 /// Asks over HTTP, with these headers and this body.
 pub fn ask_at(address: SocketAddr, ask: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let stream = TcpStream::connect(address).expect("it listens");
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("it is a time");
+    ask_over(stream, ask, headers, body)
+}
+
+/// Asks over HTTP, in a connection that is there, and that ends with it.
+pub fn ask_over(
+    mut stream: impl Read + Write,
+    ask: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut head = format!("{ask} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
@@ -345,7 +364,8 @@ impl Stream {
         let runtime = runtime.expect("a runtime can be made");
         let message = message.encode_to_vec();
         let (head, body) = runtime.block_on(async {
-            let (answer, _) = send(address, method, message, metadata).await;
+            let frame = frame(&message);
+            let (answer, _) = send(connect(address).await, method, frame, metadata).await;
             answer.await.expect("it answers").into_parts()
         });
         let status = head.headers.get("grpc-status");
@@ -427,14 +447,11 @@ struct Status {
 
 /// Sends a call; its answer, and the connection that carries it.
 async fn send(
-    address: SocketAddr,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     method: &str,
-    message: Vec<u8>,
+    frame: Vec<u8>,
     metadata: &[(&str, &str)],
 ) -> (h2::client::ResponseFuture, tokio::task::AbortHandle) {
-    let stream = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("it listens");
     let (client, connection) = h2::client::handshake(stream)
         .await
         .expect("it speaks HTTP/2");
@@ -450,20 +467,42 @@ async fn send(
     let (answer, mut body) = client
         .send_request(request, false)
         .expect("it takes this one");
-    let length = u32::try_from(message.len()).expect("it is not that long");
-    let frame = [&[0], &length.to_be_bytes()[..], &message].concat();
     // A server that refuses a long message may not read it to its end.
     drop(body.send_data(Bytes::from(frame), true));
     (answer, connection)
 }
 
-async fn call<R: Message + Default>(
-    address: SocketAddr,
+/// Connects to an address.
+pub async fn connect(address: SocketAddr) -> tokio::net::TcpStream {
+    let stream = tokio::net::TcpStream::connect(address).await;
+    stream.expect("it listens")
+}
+
+/// Calls a method over gRPC, in a connection that is there.
+pub async fn call_over<R: Message + Default>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     method: &str,
-    message: Vec<u8>,
+    message: &impl Message,
     metadata: &[(&str, &str)],
 ) -> Reply<R> {
-    let (answer, connection) = send(address, method, message, metadata).await;
+    let message = message.encode_to_vec();
+    call_frame(stream, method, frame(&message), metadata).await
+}
+
+/// A message as gRPC frames it, not compressed.
+pub fn frame(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).expect("it is not that long");
+    [&[0], &length.to_be_bytes()[..], message].concat()
+}
+
+/// Calls a method with what is a message, or is not.
+pub async fn call_frame<R: Message + Default>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    method: &str,
+    frame: Vec<u8>,
+    metadata: &[(&str, &str)],
+) -> Reply<R> {
+    let (answer, connection) = send(stream, method, frame, metadata).await;
     let (head, mut body) = answer.await.expect("it answers").into_parts();
     let mut data = Vec::new();
     while let Some(chunk) = body.data().await {

@@ -1,8 +1,6 @@
 //! Who may call what: the API token, and the lists of a Configuration's `spec.api`.
 
-use subtle::ConstantTimeEq as _;
-
-use crate::secret::SecretValue;
+use crate::api::token::Token;
 
 /// The header, or entry of gRPC's metadata, that holds the token.
 pub(crate) const TOKEN_HEADER: &str = "dapr-api-token";
@@ -12,7 +10,7 @@ pub(crate) const TOKEN_HEADER: &str = "dapr-api-token";
 #[non_exhaustive]
 pub struct Access {
     /// What a caller must send as `dapr-api-token`; nothing where everyone may call.
-    pub token: Option<SecretValue>,
+    pub token: Option<Token>,
 }
 
 /// The lists of a Configuration's `spec.api`.
@@ -75,8 +73,7 @@ impl Access {
         let Some(token) = &self.token else {
             return true;
         };
-        // Compared with what a caller sent, and shown to nobody.
-        sent.is_some_and(|sent| token.reveal().ct_eq(sent).into())
+        sent.is_some_and(|sent| token.is(sent))
     }
 }
 

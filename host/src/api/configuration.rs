@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::api::app::App;
+use crate::api::app::deliver;
 use crate::api::end::Phase;
 use crate::api::fault::{Code, Fault};
 use crate::api::metrics::Operation;
@@ -116,19 +116,10 @@ impl Service {
                 "app channel is not initialized. cannot subscribe to configuration updates";
             return Err(Fault::new(Code::AppChannelNil, message));
         };
-        if !app.is_reachable() {
-            let keys = shown(&request.keys);
-            let message = format!(
-                "failed to subscribe {keys} from Configuration store {store}: an app that speaks \
-                 `{}` cannot be told",
-                self.identity.app_protocol
-            );
-            return Err(Fault::new(Code::ConfigurationSubscribe, message));
-        }
         let mut subscription = self.subscribe(store, request).await?;
         subscription.counts_end = false;
         let id = subscription.id.clone();
-        tokio::spawn(tell(app, store.to_owned(), subscription));
+        tokio::spawn(deliver(app, store.to_owned(), subscription));
         Ok(id)
     }
 
@@ -252,13 +243,6 @@ impl Drop for Subscription {
         if self.counts_end {
             self.service.count_end(&self.name, true, begin);
         }
-    }
-}
-
-/// Tells the app each change, until the subscription ends. While one is told, later ones become one.
-async fn tell(app: Arc<App>, store: String, mut subscription: Subscription) {
-    while let Some(items) = subscription.next().await {
-        app.tell(&store, subscription.id(), &items).await;
     }
 }
 

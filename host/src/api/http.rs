@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::api::access::TOKEN_HEADER;
 use crate::api::audit::{AuditRecord, Caller};
+use crate::api::cors::Origins;
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::json::Json;
 use crate::api::metrics::{self, Denial, Place};
@@ -43,6 +44,8 @@ pub(crate) struct Http {
     pub(crate) surface: Surface,
     /// How many bytes a body may have.
     pub(crate) most_body: usize,
+    /// The pages in a browser that may call.
+    pub(crate) origins: Option<Origins>,
 }
 
 impl Http {
@@ -55,6 +58,24 @@ impl Http {
         if self.surface == Surface::Metrics {
             return self.metrics();
         }
+        let origins = self.origins.as_ref();
+        // Go's server refuses a broken path before anything else.
+        let Some(origins) = origins.filter(|_| go::escaped_path(request.uri().path()).is_some())
+        else {
+            return self.log_call(request).await;
+        };
+        if let Some(answer) = origins.preflight(&request) {
+            return answer;
+        }
+        let said = origins.headers(&request);
+        said.on(self.log_call(request).await)
+    }
+
+    async fn log_call<B>(&self, request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let path = request.uri().path();
         let known = || route(&go::clean(&go::escaped_path(path)?));
         let log = self.service.settings().log;

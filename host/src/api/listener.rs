@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::api::audit::Peer;
 use crate::api::end::Phase;
@@ -23,8 +25,11 @@ use crate::api::grpc::Grpc;
 use crate::api::head_time::Timed;
 use crate::api::http::Http;
 use crate::api::service::Service;
+use crate::api::stream::Stream;
+use crate::api::tls::Tls;
+use crate::api::unix::UnixSocket;
 
-/// How long the head of a request may take.
+/// How long the head of a request may take, and before it agreeing on TLS.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// After this long without a frame, HTTP/2 asks whether somebody is there, as Dapr does.
 const PING_AFTER: Duration = Duration::from_secs(10);
@@ -47,31 +52,71 @@ pub(crate) enum Protocol {
 /// A socket that is bound.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+    socket: Socket,
     protocol: Protocol,
     /// How many bytes the head of a request may have.
     most_head: usize,
 }
 
+#[derive(Debug)]
+enum Socket {
+    Tcp {
+        socket: TcpListener,
+        address: SocketAddr,
+        tls: Option<Tls>,
+    },
+    Unix(UnixSocket),
+}
+
 impl Listener {
     pub(crate) async fn bind(
         address: SocketAddr,
+        tls: Option<Tls>,
         protocol: Protocol,
         most_head: usize,
     ) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
-        Ok(Self {
+        let socket = Socket::Tcp {
             socket,
             address,
+            tls,
+        };
+        Ok(Self {
+            socket,
             protocol,
             most_head,
         })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// The same with a file for an address.
+    pub(crate) fn bind_unix(
+        folder: &Path,
+        name: &str,
+        protocol: Protocol,
+        most_head: usize,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            socket: Socket::Unix(UnixSocket::bind(folder, name)?),
+            protocol,
+            most_head,
+        })
+    }
+
+    /// Its address, where it is not a file.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self.socket {
+            Socket::Tcp { address, .. } => Some(address),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Its file, where it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.socket {
+            Socket::Tcp { .. } => None,
+            Socket::Unix(socket) => Some(socket.path()),
+        }
     }
 
     /// Serves until the service ends, and then until its connections have ended. Connections wait
@@ -84,11 +129,11 @@ impl Listener {
             let accepted = async {
                 // The semaphore is never closed.
                 let turn = Arc::clone(&turns).acquire_owned().await.ok();
-                (self.socket.accept().await, turn)
+                (self.socket.accept(&self.protocol).await, turn)
             };
             tokio::select! {
                 (accepted, turn) = accepted => match accepted {
-                    Ok((stream, _)) => {
+                    Ok(stream) => {
                         is_failing = false;
                         let connection = Connection {
                             service: Arc::clone(&service),
@@ -113,8 +158,57 @@ impl Listener {
                 () = service.end.reaches(Phase::Ending) => break,
             }
         }
+        // The file of a socket goes away as well.
         drop(self.socket);
         while connections.join_next().await.is_some() {}
+    }
+}
+
+/// A connection that is taken.
+enum Accepted {
+    /// With what its TLS is to be, where it speaks it.
+    Tcp(TcpStream, Option<TlsAcceptor>),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    async fn accept(&self, protocol: &Protocol) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp { socket, tls, .. } => {
+                let (stream, _) = socket.accept().await?;
+                let tls = tls.as_ref().map(|tls| match protocol {
+                    Protocol::Http(_) => tls.for_http(),
+                    Protocol::Grpc(_) => tls.for_grpc(),
+                });
+                Ok(Accepted::Tcp(stream, tls.map(TlsAcceptor::from)))
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.socket.accept().await?;
+                Ok(Accepted::Unix(stream))
+            }
+        }
+    }
+}
+
+impl Accepted {
+    /// Gets it ready for HTTP; nothing where its client does not agree on TLS in time.
+    async fn ready(self) -> Option<Stream> {
+        let (stream, tls) = match self {
+            Self::Tcp(stream, tls) => (stream, tls),
+            Self::Unix(stream) => return Some(Stream::Unix(stream)),
+        };
+        // Answers are small, and written whole.
+        drop(stream.set_nodelay(true));
+        // A client that has vanished gives its turn back.
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE);
+        drop(SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+        let Some(tls) = tls else {
+            return Some(Stream::Tcp(stream));
+        };
+        let agreed = tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await;
+        Some(Stream::Tls(Box::new(agreed.ok()?.ok()?)))
     }
 }
 
@@ -125,14 +219,15 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, protocol: Protocol) {
-        // Answers are small, and written whole.
-        drop(stream.set_nodelay(true));
-        // A client that has vanished gives its turn back.
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE);
-        drop(SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+    async fn serve(self, accepted: Accepted, protocol: Protocol) {
+        let stream = tokio::select! {
+            ready = accepted.ready() => ready,
+            // Nothing was asked yet.
+            () = self.service.end.reaches(Phase::Ending) => None,
+        };
+        let Some(stream) = stream else {
+            return;
+        };
         match protocol {
             Protocol::Http(http) => {
                 let http = Arc::new(http);
@@ -177,7 +272,7 @@ impl Connection {
     async fn answer<A, F, B>(
         &self,
         builder: auto::Builder<TokioExecutor>,
-        stream: TcpStream,
+        stream: Stream,
         answer: A,
     ) where
         A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,

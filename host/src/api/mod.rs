@@ -29,6 +29,7 @@ mod access;
 mod app;
 mod audit;
 mod configuration;
+mod cors;
 mod end;
 mod fault;
 mod go;
@@ -38,18 +39,26 @@ mod http;
 mod items;
 mod json;
 mod listener;
+mod looks;
 mod metadata;
 mod metrics;
 mod route;
 mod server;
 mod service;
 mod settings;
+mod stream;
+mod tls;
+mod token;
+mod unix;
 
 pub use self::access::{Access, ApiLists, ApiRule};
 pub use self::audit::{Audit, AuditCounts, AuditDecision, AuditLog, AuditRecord, Caller};
+pub use self::cors::Origins;
 pub use self::metrics::{
     LabelRule, MetricsSettings, PathPattern, UnreadablePath, UnreadablePattern,
 };
 pub use self::server::{Ending, Handle, Options, ServeError, Server};
 pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
 pub use self::settings::{CallLog, Settings, denied_types};
+pub use self::tls::TlsFiles;
+pub use self::token::{Token, TokenError};

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::api::access::Access;
+use crate::api::app::App;
 use crate::api::audit::Audit;
+use crate::api::cors::Origins;
 use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
 use crate::api::http::{Http, Surface};
@@ -17,7 +20,8 @@ use crate::api::listener::{Listener, Protocol};
 use crate::api::metrics::Metrics;
 use crate::api::service::{Identity, Loaded, Service};
 use crate::api::settings::Settings;
-use crate::secret::SecretValue;
+use crate::api::tls::{Tls, TlsFiles};
+use crate::api::token::Token;
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -28,11 +32,18 @@ pub struct Options {
     /// Who may call what.
     pub access: Access,
     /// What the app asks for as `dapr-api-token` where it is told something.
-    pub app_token: Option<SecretValue>,
+    pub app_token: Option<Token>,
     /// Where HTTP is served. At least one must bind.
     pub http: Vec<SocketAddr>,
     /// Where gRPC is served. At least one must bind.
     pub grpc: Vec<SocketAddr>,
+    /// The folder for sockets, `dapr-<app id>-http.socket` and `dapr-<app id>-grpc.socket`, that
+    /// take the place of all addresses for HTTP and gRPC.
+    pub unix: Option<PathBuf>,
+    /// What HTTP and gRPC speak TLS with; they do not where there is nothing. Sockets never do.
+    pub tls: Option<TlsFiles>,
+    /// The pages in a browser that may call over HTTP; none where there is nothing.
+    pub origins: Option<Origins>,
     /// Where health and metadata alone are served over HTTP, without a token.
     pub public: Option<SocketAddr>,
     /// Where Prometheus reads metrics, without a token; without it nothing is recorded.
@@ -64,6 +75,9 @@ impl Options {
             app_token: None,
             http: vec![free],
             grpc: vec![free],
+            unix: None,
+            tls: None,
+            origins: None,
             public: None,
             metrics: None,
             audit: None,
@@ -90,6 +104,26 @@ pub enum ServeError {
         address: SocketAddr,
         /// Why it could not be bound.
         reason: io::ErrorKind,
+    },
+    /// A socket could not be made in its folder.
+    #[error("could not listen on the UNIX socket `{path}`: {reason}")]
+    Unix {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why it could not be made.
+        reason: io::ErrorKind,
+    },
+    /// The files for TLS cannot be used.
+    #[error("could not speak TLS: {reason}")]
+    Tls {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The app cannot be told anything.
+    #[error("{reason}")]
+    App {
+        /// What is wrong with how it is reached.
+        reason: String,
     },
     /// There is no address for a protocol.
     #[error("there is no address to listen on for {protocol}")]
@@ -123,38 +157,31 @@ impl Server {
     /// Binds all addresses.
     ///
     /// # Errors
-    /// Fails where no address of a protocol can be bound.
+    /// Fails where no address of a protocol can be bound, files for TLS cannot be used, or the
+    /// app speaks what is not known.
     pub async fn bind(options: Options) -> Result<Self, ServeError> {
-        let Options {
-            identity,
-            access,
-            app_token,
-            http,
-            grpc,
-            public,
-            metrics,
-            audit,
-            most_body,
-            most_head,
-            connections,
-            request_time,
-            graceful_time,
-            settings,
-        } = options;
-        let recorded = &settings.metrics;
-        let recorded = metrics
+        let (identity, request_time) = (options.identity, options.request_time);
+        let recorded = &options.settings.metrics;
+        let recorded = options
+            .metrics
             .filter(|_| recorded.is_on)
             .map(|_| Metrics::new(&identity, recorded));
-        let service = Service::new(identity, access, app_token, request_time, recorded);
-        let service = Arc::new(service.with_settings(settings).with_audit(audit));
+        let app = App::of(&identity, options.app_token, request_time);
+        let app = app.map_err(|reason| ServeError::App { reason })?;
+        let service = Service::new(identity, options.access, app, request_time, recorded);
+        let service = service.with_settings(options.settings);
+        let service = Arc::new(service.with_audit(options.audit));
+        let (most_head, most_body) = (options.most_head, options.most_body);
         let whole = Http {
             service: Arc::clone(&service),
             surface: Surface::Whole,
             most_body,
+            origins: options.origins,
         };
         let of_grpc = Protocol::Grpc(Grpc::new(Arc::clone(&service), most_body));
         let of_public = Protocol::Http(Http {
             surface: Surface::Public,
+            origins: None,
             ..whole.clone()
         });
         let of_metrics = Protocol::Http(Http {
@@ -162,24 +189,41 @@ impl Server {
             ..whole.clone()
         });
         let of_http = Protocol::Http(whole);
-        let http = bind_any("HTTP", &http, &of_http, most_head).await?;
+        let tls = options.tls.map(Tls::open).transpose();
+        let tls = tls.map_err(|reason| ServeError::Tls { reason })?;
         // Dapr's limit for gRPC's heads is that of its messages.
-        let grpc = bind_any("gRPC", &grpc, &of_grpc, most_body).await?;
-        let public = bind_one("public HTTP", public, &of_public, most_head).await?;
-        let metrics = bind_one("metrics", metrics, &of_metrics, most_head).await?;
-        let addresses = |listeners: &[Listener]| listeners.iter().map(Listener::address).collect();
+        let (http, grpc) = if let Some(folder) = &options.unix {
+            let app = &service.identity.app_id;
+            let bind = |name, socket: &str, protocol, most_head| {
+                let socket = format!("dapr-{app}-{socket}.socket");
+                bind_unix(name, folder, &socket, protocol, most_head)
+            };
+            let http = bind("HTTP", "http", of_http, most_head)?;
+            (vec![http], vec![bind("gRPC", "grpc", of_grpc, most_body)?])
+        } else {
+            let tls = tls.as_ref();
+            let http = bind_any("HTTP", &options.http, tls, &of_http, most_head).await?;
+            let grpc = bind_any("gRPC", &options.grpc, tls, &of_grpc, most_body).await?;
+            (http, grpc)
+        };
+        let public = bind_one("public HTTP", options.public, &of_public, most_head).await?;
+        let metrics = bind_one("metrics", options.metrics, &of_metrics, most_head).await?;
+        let addresses = |listeners: &[Listener]| {
+            let addresses = listeners.iter().filter_map(Listener::address);
+            addresses.collect()
+        };
         Ok(Self {
             http: addresses(&http),
             grpc: addresses(&grpc),
-            public: public.first().map(Listener::address),
-            metrics: metrics.first().map(Listener::address),
+            public: public.first().and_then(Listener::address),
+            metrics: metrics.first().and_then(Listener::address),
             listeners: [http, grpc, public, metrics]
                 .into_iter()
                 .flatten()
                 .collect(),
             service,
-            connections,
-            graceful_time,
+            connections: options.connections,
+            graceful_time: options.graceful_time,
         })
     }
 
@@ -285,24 +329,44 @@ async fn bind_one(
     most_head: usize,
 ) -> Result<Vec<Listener>, ServeError> {
     match address {
-        Some(address) => bind_any(name, &[address], protocol, most_head).await,
+        Some(address) => bind_any(name, &[address], None, protocol, most_head).await,
         None => Ok(Vec::new()),
     }
+}
+
+/// Makes a socket in a folder.
+fn bind_unix(
+    name: &'static str,
+    folder: &Path,
+    socket: &str,
+    protocol: Protocol,
+    most_head: usize,
+) -> Result<Listener, ServeError> {
+    let bound = Listener::bind_unix(folder, socket, protocol, most_head);
+    let listener = bound.map_err(|error| ServeError::Unix {
+        path: folder.join(socket),
+        reason: error.kind(),
+    })?;
+    if let Some(path) = listener.path() {
+        tracing::info!("{name} server listening on UNIX socket: {}", path.display());
+    }
+    Ok(listener)
 }
 
 /// Binds what can be bound.
 async fn bind_any(
     name: &'static str,
     addresses: &[SocketAddr],
+    tls: Option<&Tls>,
     protocol: &Protocol,
     most_head: usize,
 ) -> Result<Vec<Listener>, ServeError> {
     let mut listeners = Vec::new();
     let mut failed = None;
     for &address in addresses {
-        match Listener::bind(address, protocol.clone(), most_head).await {
+        match Listener::bind(address, tls.cloned(), protocol.clone(), most_head).await {
             Ok(listener) => {
-                let address = listener.address();
+                let address = listener.address().unwrap_or(address);
                 tracing::info!("{name} server listening on TCP address: {address}");
                 listeners.push(listener);
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -125,10 +126,14 @@ pub struct Identity {
     pub namespace: Option<String>,
     /// The app's port, if it has one.
     pub app_port: Option<u16>,
-    /// What the app speaks there: `http` for instance.
+    /// What the app speaks there: `http`, `https`, `h2c`, `grpc` or `grpcs`.
     pub app_protocol: String,
     /// The host that the app listens on.
     pub app_host: String,
+    /// The authorities, in PEM, of which one must have signed the app's certificate, where it speaks
+    /// `https` or `grpcs`. Without them those of the operating system count, or on this machine any
+    /// certificate is accepted.
+    pub app_authorities: Option<PathBuf>,
 }
 
 impl Identity {
@@ -140,6 +145,7 @@ impl Identity {
             app_port: None,
             app_protocol: "http".to_owned(),
             app_host: "127.0.0.1".to_owned(),
+            app_authorities: None,
         }
     }
 }
@@ -188,17 +194,16 @@ impl Service {
     pub(crate) fn new(
         identity: Identity,
         access: Access,
-        app_token: Option<SecretValue>,
+        app: Option<App>,
         timeout: Duration,
         metrics: Option<Metrics>,
     ) -> Self {
         let app_ready = AtomicBool::new(identity.app_port.is_none());
-        let app = App::of(&identity, app_token, timeout).map(Arc::new);
         Self {
             identity,
             access,
             end: End::default(),
-            app,
+            app: app.map(Arc::new),
             subscriptions: Subscriptions::default(),
             metrics,
             audit: None,

@@ -230,15 +230,53 @@ pub(super) struct ServeArguments {
         value_parser = address
     )]
     pub(super) dapr_listen_addresses: Vec<IpAddr>,
-    /// Serve secrets on an address that others can reach without asking for a token
+    /// Serve secrets on an address that others can reach, or to every page in a browser, without
+    /// asking for a token or a client's certificate
     #[arg(long)]
     pub(super) allow_public_without_token: bool,
+    /// The folder for sockets that take the place of all addresses for HTTP and gRPC
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "tls_cert"
+    )]
+    pub(super) unix_domain_socket: String,
+    /// The server's certificate in PEM: with it, HTTP and gRPC speak TLS (watched)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The key of the server's certificate (watched)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Serve only clients whose certificate one of these authorities has signed (watched)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_client_ca: Option<PathBuf>,
+    /// A file with tokens, one on each line, of which callers must send one (watched)
+    ///
+    /// It stands in for the environment variable `DAPR_API_TOKEN`. Where it becomes empty, nobody
+    /// is served.
+    #[arg(long, value_name = "FILE")]
+    pub(super) dapr_api_token_file: Option<PathBuf>,
+    /// A file with the token that the app asks for (watched)
+    ///
+    /// It stands in for the environment variable `APP_API_TOKEN`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) app_api_token_file: Option<PathBuf>,
+    /// The origins whose pages may call over HTTP, with commas between them; `*` is all
+    #[arg(
+        long,
+        value_name = "ORIGINS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) allowed_origins: String,
     /// The port on which the app listens
     ///
     /// With it, `/v1.0/healthz` waits for the app, and the app can be told of configuration.
     #[arg(long, value_name = "PORT")]
     pub(super) app_port: Option<u16>,
-    /// What the app speaks; only one that speaks `http` can be told of configuration
+    /// What the app speaks: `http`, `https`, `h2c`, `grpc` or `grpcs`
     #[arg(long, value_name = "PROTOCOL", default_value = "http")]
     pub(super) app_protocol: String,
     /// The host on which the app listens
@@ -267,6 +305,10 @@ pub(super) struct ServeArguments {
         action = clap::ArgAction::Set
     )]
     pub(super) enable_metrics: bool,
+    /// The authorities that sign the app's certificate; without them, those of the operating system
+    /// do, and on this machine any certificate is accepted
+    #[arg(long, value_name = "FILE")]
+    pub(super) app_tls_ca: Option<PathBuf>,
     /// How many bytes a body or a gRPC message may have
     #[arg(long, value_name = "QUANTITY", default_value = "4Mi", value_parser = quantity::bytes)]
     pub(super) max_body_size: usize,

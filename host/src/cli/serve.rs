@@ -1,12 +1,14 @@
 //! `keyref serve`: Dapr's APIs, until a signal or a caller ends them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use keyref::api::{Access, Ending, Handle, Identity, Options, Server, Settings};
+use keyref::api::{
+    Access, Ending, Handle, Identity, Options, Origins, Server, Settings, TlsFiles, Token,
+};
 use keyref::env::{self, Environment};
-use keyref::secret::SecretValue;
 use tokio::task::JoinHandle;
 
 use super::app_process::{Addresses, AppProcess};
@@ -128,23 +130,25 @@ fn options(
     let mut identity = Identity::new(global.app_id.clone().unwrap_or_default());
     identity.namespace = session::namespace(global, environment);
     identity.app_port = arguments.app_port.filter(|port| *port != 0);
-    identity.app_protocol.clone_from(&arguments.app_protocol);
+    identity.app_protocol = arguments.app_protocol.to_lowercase();
+    identity.app_authorities.clone_from(&arguments.app_tls_ca);
     identity.app_host.clone_from(&arguments.app_channel_address);
     let mut access = Access::default();
-    // As in Dapr, an empty token is none.
-    access.token = token(environment, env::API_TOKEN)?;
-    let addresses = &arguments.dapr_listen_addresses;
-    let is_reachable = addresses.iter().any(|address| !address.is_loopback());
-    if is_reachable && access.token.is_none() && !arguments.allow_public_without_token {
-        bail!(
-            "secrets would be served on an address that others can reach, to everybody: set \
-             `{}`, listen on 127.0.0.1, or say `--allow-public-without-token`",
-            env::API_TOKEN
-        );
-    }
+    access.token = token(
+        environment,
+        env::API_TOKEN,
+        arguments.dapr_api_token_file.as_ref(),
+    )?;
     if access.token.is_some() {
         tracing::info!("Enabled token authentication on HTTP and gRPC servers");
     }
+    let origins = Origins::parse(&arguments.allowed_origins);
+    let has_all = origins.as_ref().is_some_and(Origins::has_all);
+    let is_guarded = access.token.is_some() || arguments.tls_client_ca.is_some();
+    if !is_guarded && !arguments.allow_public_without_token {
+        refuse_everybody(arguments, has_all)?;
+    }
+    let addresses = &arguments.dapr_listen_addresses;
     let on = |port| {
         let addresses = addresses.iter();
         addresses
@@ -158,8 +162,19 @@ fn options(
     options.public = public.map(|port| SocketAddr::new(arguments.dapr_public_listen_address, port));
     let metrics = SocketAddr::new(arguments.metrics_listen_address, arguments.metrics_port);
     options.metrics = arguments.enable_metrics.then_some(metrics);
+    let folder = Some(&arguments.unix_domain_socket).filter(|folder| !folder.is_empty());
+    options.unix = folder.map(PathBuf::from);
+    if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+        let mut files = TlsFiles::new(certificate, key);
+        files
+            .client_authorities
+            .clone_from(&arguments.tls_client_ca);
+        options.tls = Some(files);
+    }
+    options.origins = origins;
     options.access = access;
-    options.app_token = token(environment, env::APP_API_TOKEN)?;
+    let file = arguments.app_api_token_file.as_ref();
+    options.app_token = token(environment, env::APP_API_TOKEN, file)?;
     options.most_body = arguments.max_body_size;
     options.most_head = arguments.read_buffer_size;
     options.graceful_time = Duration::from_secs(arguments.dapr_graceful_shutdown_seconds);
@@ -179,11 +194,42 @@ pub(super) fn effective(mut settings: Settings, arguments: &ServeArguments) -> S
     settings
 }
 
-/// A token of the environment. As in Dapr, an empty one is none; one that cannot be read is not.
-fn token(environment: &Environment, name: &str) -> Result<Option<SecretValue>> {
+/// Refuses to serve secrets to callers of whom nothing is known and who may be anybody. TLS alone
+/// tells them who the server is, and not the server who they are.
+fn refuse_everybody(arguments: &ServeArguments, has_all_origins: bool) -> Result<()> {
+    let addresses = &arguments.dapr_listen_addresses;
+    let is_reachable = addresses.iter().any(|address| !address.is_loopback());
+    let remedy = format!(
+        "set `{}`, ask for certificates with `--tls-client-ca`, or say \
+         `--allow-public-without-token`",
+        env::API_TOKEN
+    );
+    if is_reachable && arguments.unix_domain_socket.is_empty() {
+        bail!(
+            "secrets would be served on an address that others can reach, to everybody: listen on \
+             127.0.0.1, {remedy}"
+        );
+    }
+    if has_all_origins {
+        bail!(
+            "secrets would be served to every page that a browser here opens: name the origins in \
+             `--allowed-origins`, {remedy}"
+        );
+    }
+    Ok(())
+}
+
+/// A token of a file or of the environment. As in Dapr, an empty one of the environment is none; one
+/// that cannot be read is not.
+fn token(environment: &Environment, name: &str, file: Option<&PathBuf>) -> Result<Option<Token>> {
     let token = environment.get(name);
     if token.is_none() && environment.is_set(name) {
         bail!("`{name}` is not UTF-8");
     }
-    Ok(token.filter(|token| !token.is_empty()))
+    let token = token.filter(|token| !token.is_empty());
+    match (token, file) {
+        (Some(_), Some(_)) => bail!("`{name}` is set, and a file for it is given as well"),
+        (None, Some(file)) => Ok(Some(Token::file(file)?)),
+        (token, None) => Ok(token.map(Token::from)),
+    }
 }

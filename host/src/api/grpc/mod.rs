@@ -11,6 +11,7 @@ use http::{Extensions, HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
 use prost::Message;
 use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service as _;
 use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -41,6 +42,7 @@ use crate::secret::Secret;
 )]
 #[rustfmt::skip]
 mod proto;
+mod reflection;
 
 /// The domain of Dapr's error details.
 const DOMAIN: &str = "dapr.io";
@@ -61,7 +63,10 @@ impl Grpc {
             service: Arc::clone(&service),
             most_message,
         };
-        let dapr = DaprServer::new(calls).max_decoding_message_size(most_message);
+        // The limit is that of what has been decompressed.
+        let dapr = DaprServer::new(calls)
+            .max_decoding_message_size(most_message)
+            .accept_compressed(CompressionEncoding::Gzip);
         Self { service, dapr }
     }
 
@@ -96,6 +101,9 @@ impl Grpc {
         if let Err((status, denial)) = self.admit(&request) {
             self.note_denied(denial, &request);
             return status.into_http();
+        }
+        if reflection::has(request.uri().path()) {
+            return reflection::answer(Arc::clone(&self.service), request).await;
         }
         let caller = caller(&self.service, request.extensions(), request.headers());
         if let Some(caller) = caller {
