@@ -1,5 +1,5 @@
-//! A connection that must finish the head of a request in time, and may be idle between requests
-//! for as long as it likes.
+//! A connection that must finish the head of a request in time, and take in what it is answered,
+//! and may be idle between requests for as long as it likes.
 
 use std::future::Future as _;
 use std::io;
@@ -22,6 +22,10 @@ pub(crate) struct Timed<S> {
     deadline: Pin<Box<Sleep>>,
     /// How much of the preface the connection began with; `None` once it did not.
     preface: Option<usize>,
+    /// How long nothing of what is written may be taken in.
+    write_limit: Duration,
+    /// Set while nothing is.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,13 +53,34 @@ enum Line {
 
 impl<S> Timed<S> {
     /// A head may take this long, from its first byte on; the first of a connection, from now on.
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration, write_limit: Duration) -> Self {
         Self {
             stream,
             limit,
             state: State::Head(Line::Before),
             deadline: Box::pin(tokio::time::sleep(limit)),
             preface: Some(0),
+            write_limit,
+            stalled: None,
+        }
+    }
+
+    /// Gives up on a client that takes nothing in for too long.
+    fn bound<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let limit = self.write_limit;
+        let stalled = &mut self.stalled;
+        let stalled = stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -128,7 +153,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.note_write(bytes);
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.bound(written, context)
     }
 
     fn poll_write_vectored(
@@ -137,7 +163,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.note_write(slices.first().map_or(&[], |slice| slice));
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.bound(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -165,7 +192,7 @@ mod tests {
 
     fn connection() -> (DuplexStream, Timed<DuplexStream>) {
         let (client, server) = tokio::io::duplex(1024);
-        (client, Timed::new(server, LIMIT))
+        (client, Timed::new(server, LIMIT, LIMIT))
     }
 
     /// Whether the server's next read is cut, once nothing more comes.
@@ -209,6 +236,23 @@ mod tests {
         // The next head is timed from its first byte on.
         client.write_all(b"GET").await.unwrap();
         assert!(is_cut(&mut server).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_in_is_cut() {
+        let (mut client, mut server) = connection();
+        for _ in 0..3 {
+            server.write_all(&[0; 1024]).await.unwrap();
+            let reading = async {
+                tokio::time::sleep(LIMIT / 2).await;
+                client.read_exact(&mut [0; 1024]).await.unwrap();
+            };
+            let (written, ()) = tokio::join!(server.write_all(&[0; 512]), reading);
+            written.unwrap();
+            client.read_exact(&mut [0; 512]).await.unwrap();
+        }
+        let error = server.write_all(&[0; 2048]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

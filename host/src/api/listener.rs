@@ -28,6 +28,7 @@ use crate::api::service::Service;
 use crate::api::stream::Stream;
 use crate::api::tls::Tls;
 use crate::api::unix::UnixSocket;
+use crate::api::unread::{UNREAD_TIME, Unread};
 
 /// How long the head of a request may take, and before it agreeing on TLS.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -256,6 +257,8 @@ impl Connection {
         builder
             .http1()
             .timer(TokioTimer::new())
+            // Who has said all that it wants to say may still listen.
+            .half_close(true)
             .header_read_timeout(None)
             .max_headers(1000)
             .max_buf_size(most_head.max(LEAST_HEAD));
@@ -277,18 +280,24 @@ impl Connection {
     ) where
         A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let peer = self.service.audit.as_ref().map(|_| stream.peer_addr());
-        let peer = peer.and_then(Result::ok).map(Peer);
-        let stream = TokioIo::new(Timed::new(stream, HEAD_TIME));
+        let peer = self.service.audit.as_ref().and_then(|_| stream.peer());
+        let peer = peer.map(Peer);
+        let unread = Arc::new(Unread::default());
+        let counting = Arc::clone(&unread);
+        let stream = TokioIo::new(Timed::new(stream, HEAD_TIME, UNREAD_TIME));
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }
-            let answer = answer(request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            let (answer, unread) = (answer.clone(), Arc::clone(&counting));
+            async move {
+                unread.room().await;
+                let answer = answer(request).await;
+                Ok::<_, Infallible>(answer.map(|body| unread.counted(body)))
+            }
         });
         let connection = builder.serve_connection(stream, service);
         let mut connection = std::pin::pin!(connection);
@@ -296,6 +305,7 @@ impl Connection {
         tokio::select! {
             // A client that goes away, stalls or sends garbage is no news.
             _ = connection.as_mut() => return,
+            () = unread.is_stuck() => return,
             () = end.reaches(Phase::Ending) => connection.as_mut().graceful_shutdown(),
         }
         tokio::select! {

@@ -50,6 +50,7 @@ mod stream;
 mod tls;
 mod token;
 mod unix;
+mod unread;
 
 pub use self::access::{Access, ApiLists, ApiRule};
 pub use self::audit::{Audit, AuditCounts, AuditDecision, AuditLog, AuditRecord, Caller};

@@ -186,26 +186,20 @@ impl Server {
         });
         let of_metrics = Protocol::Http(Http {
             surface: Surface::Metrics,
+            origins: None,
             ..whole.clone()
         });
         let of_http = Protocol::Http(whole);
         let tls = options.tls.map(Tls::open).transpose();
         let tls = tls.map_err(|reason| ServeError::Tls { reason })?;
-        // Dapr's limit for gRPC's heads is that of its messages.
-        let (http, grpc) = if let Some(folder) = &options.unix {
-            let app = &service.identity.app_id;
-            let bind = |name, socket: &str, protocol, most_head| {
-                let socket = format!("dapr-{app}-{socket}.socket");
-                bind_unix(name, folder, &socket, protocol, most_head)
-            };
-            let http = bind("HTTP", "http", of_http, most_head)?;
-            (vec![http], vec![bind("gRPC", "grpc", of_grpc, most_body)?])
-        } else {
-            let tls = tls.as_ref();
-            let http = bind_any("HTTP", &options.http, tls, &of_http, most_head).await?;
-            let grpc = bind_any("gRPC", &options.grpc, tls, &of_grpc, most_body).await?;
-            (http, grpc)
+        let place = Place {
+            folder: options.unix.as_deref(),
+            app_id: &service.identity.app_id,
+            tls: tls.as_ref(),
         };
+        let http = bind_api("HTTP", &options.http, &place, &of_http, most_head).await?;
+        // Dapr's limit for gRPC's heads is that of its messages.
+        let grpc = bind_api("gRPC", &options.grpc, &place, &of_grpc, most_body).await?;
         let public = bind_one("public HTTP", options.public, &of_public, most_head).await?;
         let metrics = bind_one("metrics", options.metrics, &of_metrics, most_head).await?;
         let addresses = |listeners: &[Listener]| {
@@ -332,6 +326,30 @@ async fn bind_one(
         Some(address) => bind_any(name, &[address], None, protocol, most_head).await,
         None => Ok(Vec::new()),
     }
+}
+
+/// Where HTTP and gRPC are served, and how, besides their addresses.
+struct Place<'p> {
+    /// The folder for sockets, which take the place of addresses.
+    folder: Option<&'p Path>,
+    app_id: &'p str,
+    tls: Option<&'p Tls>,
+}
+
+/// Binds HTTP or gRPC.
+async fn bind_api(
+    name: &'static str,
+    addresses: &[SocketAddr],
+    place: &Place<'_>,
+    protocol: &Protocol,
+    most_head: usize,
+) -> Result<Vec<Listener>, ServeError> {
+    let Some(folder) = place.folder else {
+        return bind_any(name, addresses, place.tls, protocol, most_head).await;
+    };
+    let socket = format!("dapr-{}-{}.socket", place.app_id, name.to_lowercase());
+    let listener = bind_unix(name, folder, &socket, protocol.clone(), most_head)?;
+    Ok(vec![listener])
 }
 
 /// Makes a socket in a folder.

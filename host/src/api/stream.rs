@@ -1,6 +1,7 @@
 //! A connection's bytes, whatever it is made of.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -24,6 +25,17 @@ macro_rules! each {
             Stream::Unix($inner) => $call,
         }
     };
+}
+
+impl Stream {
+    /// Who is on the other side; nobody knows of a socket that is a file.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl AsyncRead for Stream {

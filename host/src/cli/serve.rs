@@ -9,6 +9,7 @@ use keyref::api::{
     Access, Ending, Handle, Identity, Options, Origins, Server, Settings, TlsFiles, Token,
 };
 use keyref::env::{self, Environment};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 
 use super::app_process::{Addresses, AppProcess};
@@ -27,6 +28,7 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     if global.app_id.as_deref().is_some_and(|id| id.contains('.')) {
         return Ok(fatal("parameter app-id cannot contain dots"));
     }
+    raise_files();
     // Before anything can take long, so that none is missed.
     let mut signals = Signals::listen(!arguments.command.is_empty())?;
     if let Some(drop_in) = &arguments.drop_in {
@@ -106,6 +108,15 @@ async fn begin_serving(
         "dapr initialized. Status: Running. Init Elapsed {elapsed}ms"
     );
     Ok(Ok(served))
+}
+
+/// Takes all the open files that the system grants, as programs in Go do: each connection is one.
+fn raise_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files cannot be raised: {error}");
+    }
 }
 
 async fn end_at_once(handle: &Handle, serving: JoinHandle<Ending>) {

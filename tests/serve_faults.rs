@@ -1,0 +1,248 @@
+//! What clients do wrong, by mistake or on purpose: others are answered meanwhile, memory stays
+//! bounded, and no value is in the log.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use keyref_tests::dapr::{DAPR, STORES, Secret, get, two_stores};
+use keyref_tests::folder;
+use keyref_tests::library::block_on;
+use keyref_tests::server::{Reply, Server, call_frame, connect};
+use tempfile::TempDir;
+
+const SECRET: &str = "GET /v1.0/secrets/file/redis";
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long anything may take before a test has failed.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How many connections are idle.
+const IDLE: usize = 5000;
+
+fn stream(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// What is answered to these bytes, until the server has had enough of them.
+fn answered(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = stream(address);
+    drop(stream.write_all(bytes));
+    drop(stream.shutdown(Shutdown::Write));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    answer
+}
+
+/// That somebody else is answered over both, and that nothing was told.
+fn is_well(server: &Server) {
+    assert_eq!(server.ask(SECRET).status, 200);
+    assert_eq!(get(server, "file", "redis", &[]).status, 0);
+    assert!(!server.log().contains("s3cr3t"), "{}", server.log());
+}
+
+#[test]
+fn broken_requests_are_answered_or_cut_and_harm_nobody() {
+    let (_work, server) = two_stores(&[], &[]);
+    let head = |line: &[u8]| [line, b"\r\nHost: x\r\nConnection: close\r\n\r\n"].concat();
+    let long = [
+        b"GET / HTTP/1.1\r\nx: ",
+        vec![b'x'; 10 << 20].as_slice(),
+        b"\r\n\r\n",
+    ]
+    .concat();
+    for (bytes, status) in [
+        (long, "431"),
+        (head(b"GET /v1.0/secrets/file/\xff HTTP/1.1"), "400"),
+        (head(b"GET /v1.0/secrets/file/%ff HTTP/1.1"), "500"),
+        (head(b"GET / HTTP/1.1\r\n\xff: x"), "400"),
+        (head(b"GET /v1.0/healthz HTTP/1.1\r\nx: \xff"), "204"),
+        (b"\x16\x03\x01\x02\x00\x01".to_vec(), "400"),
+        (vec![0; 1 << 16], "400"),
+    ] {
+        let answer = answered(server.http, &bytes);
+        let answer = String::from_utf8_lossy(&answer);
+        let expected = format!("HTTP/1.1 {status}");
+        let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
+        // What is not read to its end is cut, and its answer may be lost with it.
+        let is_lost = answer.is_empty() && bytes.len() > 1 << 15;
+        assert!(
+            answer.starts_with(&expected) || is_lost,
+            "{begin:?}: {answer:?}"
+        );
+    }
+    // HTTP/2: no settings; a frame that is too long; headers without end.
+    let mut endless = [HTTP2, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    endless.extend([0, 0x40, 0, 1, 0, 0, 0, 0, 1]);
+    endless.extend(vec![0x40; 0x4000]);
+    for _ in 0..640 {
+        endless.extend([0, 0x40, 0, 9, 0, 0, 0, 0, 1]);
+        endless.extend(vec![0x40; 0x4000]);
+    }
+    for frames in [
+        [HTTP2, vec![0xff; 1 << 16].as_slice()].concat(),
+        [
+            HTTP2,
+            &[0, 0, 0, 4, 0, 0, 0, 0, 0],
+            &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1],
+        ]
+        .concat(),
+        endless,
+    ] {
+        for address in [server.http, server.grpc] {
+            answered(address, &frames);
+        }
+    }
+    is_well(&server);
+}
+
+#[test]
+fn broken_messages_over_grpc_are_refused() {
+    let (_work, server) = two_stores(&[], &[]);
+    let call = |frame: &[u8]| -> Reply<Secret> {
+        let frame = frame.to_vec();
+        block_on(async {
+            let stream = connect(server.grpc).await;
+            call_frame(stream, &format!("{DAPR}/GetSecret"), frame, &[]).await
+        })
+    };
+    for (frame, status) in [
+        // A store that is not UTF-8, no protobuf, less than is said, more than is taken.
+        (&[0, 0, 0, 0, 3, 0x0a, 1, 0xff][..], 13),
+        (&[0, 0, 0, 0, 2, 0xff, 0xff], 13),
+        (&[0, 0, 0, 0, 9, 0x0a], 13),
+        (&[0, 0xff, 0xff, 0xff, 0xff, 0x0a], 8),
+    ] {
+        assert_eq!(call(frame).status, status, "{frame:?}");
+    }
+    is_well(&server);
+}
+
+#[test]
+fn a_client_that_is_done_speaking_may_still_listen() {
+    let (_work, server) = two_stores(&[], &[]);
+    let answer = answered(
+        server.http,
+        format!("{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(),
+    );
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.ends_with("{\"redis\":\"s3cr3t-one\"}\n"), "{answer}");
+}
+
+#[test]
+fn floods_are_answered_or_cut() {
+    let (_work, server) = two_stores(&[], &[]);
+    // Many requests at once, all of which are answered.
+    let mut requests = String::new();
+    for _ in 0..5000 {
+        let _ = write!(requests, "{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    let answer = answered(server.http, requests.as_bytes());
+    let answers = String::from_utf8_lossy(&answer)
+        .matches("HTTP/1.1 200")
+        .count();
+    assert_eq!(answers, 5000);
+    // Requests that are taken back as soon as they are made.
+    let mut frames = [HTTP2, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    for number in 0..20_000_u32 {
+        let stream = (number * 2 + 1).to_be_bytes();
+        // `:method: POST`, `:scheme: http`, `:path: /`, which every table has.
+        frames.extend([&[0, 0, 3, 1, 5][..], &stream, &[0x83, 0x86, 0x84]].concat());
+        frames.extend([&[0, 0, 4, 3, 0][..], &stream, &[0, 0, 0, 8]].concat());
+    }
+    for address in [server.http, server.grpc] {
+        answered(address, &frames);
+    }
+    is_well(&server);
+}
+
+/// A server with a megabyte in a store.
+fn large() -> (TempDir, Server) {
+    let secrets = format!(
+        "{{\"redis\": \"s3cr3t-one\", \"large\": \"{}\"}}",
+        "x".repeat(1 << 20)
+    );
+    let work = folder(&[
+        ("r/stores.yaml", STORES.as_bytes()),
+        ("secrets.json", secrets.as_bytes()),
+    ]);
+    let server = Server::start(work.path(), &["--resources", "r"], &[]);
+    (work, server)
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_and_holds_little() {
+    let (_work, server) = large();
+    is_well(&server);
+    let before = server.resident();
+    let begin = Instant::now();
+    // HTTP/1: answers that nobody reads.
+    let mut stalling = stream(server.http);
+    let request = "GET /v1.0/secrets/file/large HTTP/1.1\r\nHost: x\r\n\r\n";
+    stalling.write_all(request.repeat(500).as_bytes()).unwrap();
+    // HTTP/2: windows that nobody opens.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (ended, _streams) = runtime.block_on(async {
+        let socket = connect(server.http).await;
+        let (client, connection) = h2::client::handshake(socket).await.unwrap();
+        let ended = tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        let mut streams = Vec::new();
+        for _ in 0..50 {
+            let uri = "http://x/v1.0/secrets/file/large";
+            let request = http::Request::get(uri).body(()).unwrap();
+            let (answer, _) = client.send_request(request, true).unwrap();
+            streams.push(answer);
+            client = client.ready().await.unwrap();
+        }
+        (ended, streams)
+    });
+    is_well(&server);
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
+    assert!(ended.is_ok(), "its streams are held for ever");
+    // The kernel's buffers are all that there is to read.
+    let mut read = Vec::new();
+    drop(stalling.read_to_end(&mut read));
+    assert!(read.len() < 400 << 20, "{}", read.len());
+    let waited = begin.elapsed();
+    assert!(
+        waited > Duration::from_secs(25) && waited < PATIENCE,
+        "{waited:?}"
+    );
+    let grown = server.resident().saturating_sub(before);
+    assert!(grown < 150 << 10, "{grown} KiB");
+    is_well(&server);
+}
+
+#[test]
+fn idle_connections_stay_and_hold_little() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    let (_work, server) = two_stores(&[], &[]);
+    let request = format!("{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let ask = |stream: &mut TcpStream| {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}\n") {
+            let mut part = [0; 512];
+            let read = stream.read(&mut part).unwrap();
+            assert!(read > 0, "it is cut");
+            answer.extend_from_slice(&part[..read]);
+        }
+    };
+    let before = server.resident();
+    let mut connections: Vec<_> = (0..IDLE).map(|_| stream(server.http)).collect();
+    connections.iter_mut().for_each(&ask);
+    let last = Instant::now();
+    let grown = server.resident().saturating_sub(before);
+    assert!(grown < u64::try_from(IDLE).unwrap() * 40, "{grown} KiB");
+    // Longer than a head may take.
+    while last.elapsed() < Duration::from_secs(12) {
+        is_well(&server);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    connections.iter_mut().step_by(50).for_each(ask);
+}
