@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::cache::Cache;
 use crate::config;
 use crate::denied_types::DeniedTypes;
 use crate::document::Document;
@@ -34,6 +35,7 @@ pub struct ResolverBuilder {
     document_stores: Option<Grants>,
     denied_types: DeniedTypes,
     observer: Option<Arc<dyn Observer>>,
+    cache: Cache,
     guest: Option<Guest>,
 }
 
@@ -140,6 +142,14 @@ impl ResolverBuilder {
         self
     }
 
+    /// Keeps what stores say as this cache has it, policy being asked all the same. By default each
+    /// read asks the store.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = cache;
+        self
+    }
+
     /// Runs this guest. By default it is [`Guest::embedded`].
     #[must_use]
     pub fn guest(mut self, guest: Guest) -> Self {
@@ -177,6 +187,7 @@ impl ResolverBuilder {
             namespaces: (!self.any_namespace).then_some(self.namespaces),
             default_store: self.default_store,
             observer: self.observer.clone(),
+            cache: self.cache,
         });
         for (name, store) in self.stores {
             secrets.insert(name, store);

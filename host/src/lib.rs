@@ -47,7 +47,7 @@
 //!
 //! In reading order: [`Resolver`] and [`ResolverBuilder`], [`component`] for what comes out,
 //! [`problem`] and [`error`] for what goes wrong, [`policy`] for who may read what, [`stores`] for
-//! where secrets come from, [`secret`] for values, [`observer`] for logs and metrics of your own,
+//! where secrets come from, [`cache`] for what of theirs is kept, [`secret`] for values, [`observer`] for logs and metrics of your own,
 //! [`guest`] for other guests, and with the feature `serve` `api` for Dapr's own APIs and
 //! `configuration` for stores of items that change.
 
@@ -59,6 +59,7 @@ pub mod api;
 mod aside;
 mod batch;
 mod builder;
+pub mod cache;
 #[cfg(any(feature = "kubernetes", feature = "serve"))]
 mod client_tls;
 pub mod component;
@@ -74,6 +75,7 @@ mod earlier;
 pub mod env;
 pub mod error;
 mod expansion;
+mod failure;
 mod finish;
 pub mod guest;
 mod inflight;
@@ -113,6 +115,7 @@ pub mod suggest;
 mod unquote;
 
 pub use crate::builder::{BuildError, ResolverBuilder};
+pub use crate::cache::{Cache, CacheRule};
 pub use crate::component::{ResolvedComponent, Value};
 pub use crate::context::Context;
 pub use crate::denied_types::DeniedTypes;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::batch::{self, Batch};
 use crate::builder::ResolverBuilder;
+use crate::cache::Cache;
 use crate::component::{Origin, ResolvedComponent};
 use crate::context::Context;
 use crate::document::Document;
@@ -302,6 +303,11 @@ impl Resolver {
     /// How often stores were asked, those of documents as well, by all calls together.
     pub fn backend_calls(&self) -> u64 {
         self.inner.secrets.calls()
+    }
+
+    /// What is kept of what stores have said, with its counts.
+    pub fn cache(&self) -> &Cache {
+        self.inner.secrets.cache()
     }
 
     /// The names of the stores, sorted; those that cannot be used as well.

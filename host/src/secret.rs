@@ -50,6 +50,11 @@ impl SecretValue {
         std::str::from_utf8(self.reveal())
     }
 
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.reveal().len()
+    }
+
     /// Whether there are no bytes. A secret that exists and is empty is a value.
     pub fn is_empty(&self) -> bool {
         self.reveal().is_empty()
@@ -76,27 +81,42 @@ impl From<String> for SecretValue {
 
 /// A secret: its keys, each with a value. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Secret(Arc<BTreeMap<String, SecretValue>>);
+pub struct Secret {
+    values: Arc<BTreeMap<String, SecretValue>>,
+    is_stale: bool,
+}
 
 impl Secret {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&SecretValue> {
-        self.0.get(key)
+        self.values.get(key)
     }
 
     /// The keys, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &str> + Clone {
-        self.0.keys().map(String::as_str)
+        self.values.keys().map(String::as_str)
     }
 
     /// The keys with their values, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.values.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Whether its store cannot be reached, and this is what it said before: only where a
+    /// [`CacheRule`](crate::CacheRule) allows that.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
+    /// The same, as what a store said before.
+    pub(crate) fn into_stale(mut self) -> Self {
+        self.is_stale = true;
+        self
     }
 
     /// Whether it has no keys.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
 }
 
@@ -110,11 +130,11 @@ impl fmt::Debug for Secret {
 impl<K: Into<String>, V: Into<SecretValue>> FromIterator<(K, V)> for Secret {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let entries = entries.into_iter();
-        Self(Arc::new(
-            entries
-                .map(|(key, value)| (key.into(), value.into()))
-                .collect(),
-        ))
+        let values = entries.map(|(key, value)| (key.into(), value.into()));
+        Self {
+            values: Arc::new(values.collect()),
+            is_stale: false,
+        }
     }
 }
 

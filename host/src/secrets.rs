@@ -1,4 +1,5 @@
-//! The one door to every store: policy first, then what is already being fetched, then the store.
+//! The one door to every store: policy first, then what is kept, then what is already being fetched,
+//! then the store.
 //!
 //! No other code calls a store.
 
@@ -7,15 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::FutureExt as _;
+use futures_util::future;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::advice;
+use crate::cache::{Cache, Look, StoreCache};
 use crate::component::Origin;
 use crate::context::Context;
 use crate::deadline::within;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
+use crate::failure;
 use crate::inflight::Inflight;
 use crate::observer::{DenyEvent, FetchEvent, Observer};
 use crate::policy::{Decision, Policy};
@@ -44,8 +47,6 @@ struct Shared {
     setup: Setup,
     inflight: Inflight,
     calls: AtomicU64,
-    /// The number of the next store.
-    next: AtomicU64,
 }
 
 struct Named {
@@ -54,6 +55,8 @@ struct Named {
     instance: u64,
     /// What a document's store was opened with.
     settings: Option<Arc<StoreConfig>>,
+    /// What it has said, where that is kept.
+    cache: Option<Arc<StoreCache>>,
 }
 
 /// Settings of the door.
@@ -65,6 +68,7 @@ pub(crate) struct Setup {
     /// The store of references whose component names none.
     pub(crate) default_store: Option<String>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) cache: Cache,
 }
 
 impl Secrets {
@@ -73,7 +77,6 @@ impl Secrets {
             setup,
             inflight: Inflight::default(),
             calls: AtomicU64::new(0),
-            next: AtomicU64::new(0),
         };
         Self::sharing(Arc::new(shared))
     }
@@ -116,17 +119,21 @@ impl Secrets {
         store: Arc<dyn SecretStore>,
         settings: Option<Arc<StoreConfig>>,
     ) {
-        let instance = self.door.shared.next.fetch_add(1, Ordering::Relaxed);
+        let cache = self.cache();
+        let instance = cache.number();
+        let cache = cache.of_store(&name, instance).map(Arc::new);
         let named = Named {
             store,
             instance,
             settings,
+            cache,
         };
         write(&self.door.stores).insert(name, Arc::new(named));
     }
 
     /// Adds the store of this name that another door has, where that one was opened with these
-    /// settings, or with any; whether there is such a store.
+    /// settings, or with any; whether there is such a store. What is kept of it stays, where both
+    /// doors have one cache.
     pub(crate) fn take_over(
         &self,
         other: &Self,
@@ -139,7 +146,9 @@ impl Secrets {
         let of_document = named.settings.as_ref();
         let is_meant =
             of_document.is_some_and(|before| settings.is_none_or(|now| now.is_as(before)));
-        if is_meant {
+        if is_meant && self.cache().is(other.cache()) {
+            write(&self.door.stores).insert(name.to_owned(), named);
+        } else if is_meant {
             let store = Arc::clone(&named.store);
             self.insert_with(name.to_owned(), store, named.settings.clone());
         }
@@ -179,6 +188,10 @@ impl Secrets {
 
     pub(crate) fn policy(&self) -> &Policy {
         &self.setup().policy
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.setup().cache
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -296,7 +309,7 @@ impl Secrets {
         let secret = request.name.clone();
         let found = self.get(store, request, context, run).await?;
         let value = found.get(key).cloned();
-        value.ok_or_else(|| absent_key(&secret, key, &found, run))
+        value.ok_or_else(|| failure::no_key(&secret, key, &found, run))
     }
 
     /// Reads a secret.
@@ -322,38 +335,12 @@ impl Secrets {
         };
         let fetch = match run.fetch(&key) {
             Some(fetch) => fetch,
-            None => run.remember(key.clone(), self.start(key, &named, context, run)),
+            None => run.remember(key.clone(), self.read(key, &named, context, run)),
         };
         let found = within(context, fetch)
             .await
-            .map_err(|error| locate(error, store, &name))?;
-        found.ok_or_else(|| self.absent_secret(store, &named, &name, run))
-    }
-
-    fn absent_secret(&self, store: &str, named: &Named, name: &str, run: &Run) -> SecretError {
-        // Names of one namespace are nothing for callers of another.
-        let is_told = !named.store.is_namespaced() && run.spend(0);
-        let known = is_told.then(|| named.store.known_names());
-        // Looking at each name costs, too.
-        run.spend(known.as_ref().map_or(0, Vec::len) * 16);
-        let allowed = known
-            .into_iter()
-            .flatten()
-            .filter(|name| self.setup().policy.decide(store, name) == Decision::Allow);
-        let nearest = suggest::nearest_within(name, allowed, |cost| run.spend(cost));
-        let hint = match nearest.map(printable) {
-            Some(nearest) => format!("did you mean `{nearest}`?"),
-            None if named.store.is_namespaced() => {
-                "check its name, and the namespace that the store reads".to_owned()
-            }
-            None => "check its name".to_owned(),
-        };
-        let reason = named.store.absence(name);
-        let (store, name) = (printable(store), printable(name));
-        let message = format!("store `{store}` has no secret `{name}`");
-        let mut error = SecretError::new(Class::SecretAbsent, message).with_hint(hint);
-        error.reason = reason;
-        error
+            .map_err(|error| failure::of_store(error, store, &name))?;
+        found.ok_or_else(|| failure::no_secret(store, &*named.store, &name, self.policy(), run))
     }
 
     /// Reads all secrets that policy allows.
@@ -376,7 +363,7 @@ impl Secrets {
         let begin = Instant::now();
         let answer = within(context, named.store.bulk(&request, context)).await;
         self.observe(context, store, None, begin, answer.as_ref().err());
-        let mut secrets = answer.map_err(|error| locate(error, store, ""))?;
+        let mut secrets = answer.map_err(|error| failure::of_store(error, store, ""))?;
         secrets.retain(|name, _| self.setup().policy.decide(store, name) == Decision::Allow);
         Ok(secrets)
     }
@@ -411,10 +398,35 @@ impl Secrets {
         ))
     }
 
-    /// The fetch of a secret, shared with whoever is waiting for the same one.
-    fn start(&self, key: FetchKey, named: &Arc<Named>, context: &Context, run: &Run) -> Fetch {
-        let FetchKey { store, request, .. } = key.clone();
+    /// What a store says of a secret: as it is kept, or as it is now.
+    fn read(&self, key: FetchKey, named: &Arc<Named>, context: &Context, run: &Run) -> Fetch {
+        let Some(cache) = &named.cache else {
+            return self.start(key, named, context, run).0;
+        };
+        match cache.look(&key) {
+            Look::Known(found) => future::ready(Ok(found)).boxed().shared(),
+            Look::Ask(None) => self.start(key, named, context, run).0,
+            Look::Ask(Some(last)) => {
+                let started = self.start(key, named, context, run);
+                let answer = Arc::clone(cache).within_reach(last, started, context.deadline);
+                answer.boxed().shared()
+            }
+        }
+    }
+
+    /// The fetch of a secret, shared with whoever is waiting for the same one, and whether it was
+    /// begun here.
+    fn start(
+        &self,
+        key: FetchKey,
+        named: &Arc<Named>,
+        context: &Context,
+        run: &Run,
+    ) -> (Fetch, bool) {
+        let mut is_begun = false;
+        let asked = key.clone();
         let begin = || {
+            is_begun = true;
             run.count_call();
             let (secrets, named) = (self.clone(), Arc::clone(named));
             // The fetch may outlive the caller that began it, so its deadline is not that caller's.
@@ -423,14 +435,19 @@ impl Secrets {
             let fetch = async move {
                 secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
                 let begin = Instant::now();
-                let answer = named.store.get(&request, &context).await;
+                let FetchKey { store, request, .. } = &asked;
+                let answer = named.store.get(request, &context).await;
                 let (name, failure) = (Some(request.name.as_str()), answer.as_ref().err());
-                secrets.observe(&context, &store, name, begin, failure);
+                secrets.observe(&context, store, name, begin, failure);
+                if let Some(cache) = &named.cache {
+                    cache.keep(&asked, begin, &answer);
+                }
                 answer
             };
             fetch.boxed()
         };
-        self.door.shared.inflight.join(key, begin)
+        let fetch = self.door.shared.inflight.join(key, begin);
+        (fetch, is_begun)
     }
 
     fn observe(
@@ -484,7 +501,7 @@ impl Secrets {
             return Ok((effective, Arc::clone(named)));
         }
         if let Some(error) = read(&self.door.broken).get(effective) {
-            return Err(locate(error.clone(), effective, ""));
+            return Err(failure::of_store(error.clone(), effective, ""));
         }
         if effective.is_empty() {
             return Err(SecretError::new(
@@ -568,50 +585,6 @@ impl Secrets {
         )
         .with_hint("name the namespace in the context, or grant it with the builder"))
     }
-}
-
-/// A store's error, with what was asked for.
-fn locate(error: StoreError, store: &str, secret: &str) -> SecretError {
-    let StoreError {
-        class,
-        message,
-        hint,
-        property: _,
-    } = error;
-    let store = printable(store);
-    let place = if secret.is_empty() {
-        format!("store `{store}`")
-    } else {
-        format!("secret `{}` of store `{store}`", printable(secret))
-    };
-    let mut error = SecretError::new(class, format!("{place}: {message}"))
-        .with_hint(advice::or_of_store(hint, class));
-    error.reason = message;
-    error
-}
-
-fn absent_key(secret: &str, key: &str, found: &Secret, run: &Run) -> SecretError {
-    const MOST: usize = 20;
-    let listed = || found.keys().take(MOST);
-    let is_listed = run.list(listed().map(str::len).sum());
-    let hint = if is_listed {
-        suggest::among_within("keys", key, found.keys(), |cost| run.spend(cost))
-    } else {
-        "check the key".to_owned()
-    };
-    let mut error = SecretError::new(
-        Class::KeyAbsent,
-        format!(
-            "secret `{}` has no key `{}`",
-            printable(secret),
-            printable(key)
-        ),
-    )
-    .with_hint(hint);
-    if is_listed {
-        error.keys = listed().map(printable).collect();
-    }
-    error
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

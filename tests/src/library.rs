@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use keyref::error::Class;
 use keyref::secret::Secret;
 use keyref::stores::{BulkRequest, Memory, SecretRequest, SecretStore, StoreError};
 use keyref::{Context, Document, Resolution, Resolver, Value};
@@ -194,5 +195,92 @@ impl SecretStore for Namespaced {
 
     fn is_namespaced(&self) -> bool {
         true
+    }
+}
+
+/// How a store is.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Mood {
+    /// It has whatever it is asked for.
+    #[default]
+    Well,
+    /// The same, after a time.
+    Slow(Duration),
+    /// It has nothing.
+    Absent,
+    /// It fails so.
+    Fails(Class),
+    /// It never answers.
+    Hangs,
+}
+
+/// A store that can be made to fail. Each value says when the store was asked.
+#[derive(Clone, Debug)]
+pub struct Moody {
+    mood: Arc<Mutex<Mood>>,
+    calls: Arc<AtomicUsize>,
+    begin: tokio::time::Instant,
+}
+
+impl Default for Moody {
+    fn default() -> Self {
+        Self {
+            mood: Arc::default(),
+            calls: Arc::default(),
+            begin: tokio::time::Instant::now(),
+        }
+    }
+}
+
+impl Moody {
+    /// How it is from now on; what it has begun to answer it answers as it was.
+    pub fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+
+    /// How often it was asked.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How old a secret of it is.
+    #[expect(clippy::expect_used, reason = "a secret of another store is a slip")]
+    pub fn age(&self, secret: &Secret) -> Duration {
+        let asked = secret
+            .get("asked")
+            .and_then(|asked| asked.reveal_text().ok());
+        let asked = asked.and_then(|asked| asked.parse().ok());
+        let asked = asked.map(Duration::from_millis);
+        self.begin.elapsed() - asked.expect("it is one of this store")
+    }
+}
+
+#[async_trait::async_trait]
+impl SecretStore for Moody {
+    async fn get(
+        &self,
+        _request: &SecretRequest,
+        _context: &Context,
+    ) -> Result<Option<Secret>, StoreError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mood = *self.mood.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.begin.elapsed().as_millis().to_string();
+        match mood {
+            Mood::Well => {}
+            Mood::Slow(time) => tokio::time::sleep(time).await,
+            Mood::Absent => return Ok(None),
+            Mood::Fails(class) => return Err(StoreError::new(class, "it fails")),
+            Mood::Hangs => std::future::pending().await,
+        }
+        let secret = [("asked", asked.as_str()), ("value", "s3cr3t")];
+        Ok(Some(secret.into_iter().collect()))
+    }
+
+    async fn bulk(
+        &self,
+        _request: &BulkRequest,
+        _context: &Context,
+    ) -> Result<BTreeMap<String, Secret>, StoreError> {
+        Ok(BTreeMap::new())
     }
 }
