@@ -19,8 +19,9 @@ use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::json::Json;
 use crate::api::metrics::{self, Denial, Place};
 use crate::api::route::{Ask, DAPR_APIS, DAPR_VERSIONS, INVOKE, Route, route};
-use crate::api::service::Service;
+use crate::api::service::{STALE, Service};
 use crate::api::{configuration, go, items, metadata};
+use crate::cache::Cache;
 use crate::secret::Secret;
 
 /// An answer, whole.
@@ -140,7 +141,12 @@ impl Http {
         let subscriptions = self.service.subscriptions.count();
         let metrics = self.service.metrics.as_ref();
         let audit = self.service.audit.as_ref().map(|audit| audit.counts());
-        let text = metrics.map(|metrics| metrics.text(subscriptions, audit));
+        let loaded = self.service.loaded();
+        let cache = loaded.as_ref().map(|loaded| loaded.resolver.cache());
+        // Off, it is not spoken of.
+        let cache = cache.filter(|cache| cache.named().next().is_some());
+        let cache = cache.map(Cache::stats);
+        let text = metrics.map(|metrics| metrics.text(subscriptions, audit, cache.as_ref()));
         let text = Zeroizing::new(text.unwrap_or_default().into_bytes());
         answer(StatusCode::OK, metrics::CONTENT_TYPE, text)
     }
@@ -254,9 +260,7 @@ impl Http {
                 let caller = self.caller(&request);
                 self.read_object(request).await?;
                 let secret = service.secret(&store, &name, metadata, caller).await?;
-                let mut json = Json::default();
-                write_secret(&mut json, &secret);
-                Ok(data(json))
+                Ok(one_secret(&secret))
             }
             Route::Secrets { store } => {
                 let metadata = metadata_of(request.uri().query());
@@ -469,6 +473,18 @@ fn metadata_of(query: Option<&str>) -> BTreeMap<String, String> {
         }
     }
     metadata
+}
+
+/// One secret as an answer, which says whether its store can be reached.
+fn one_secret(secret: &Secret) -> Answer {
+    let mut json = Json::default();
+    write_secret(&mut json, secret);
+    let mut answer = data(json);
+    if secret.is_stale() {
+        let stale = HeaderValue::from_static("true");
+        answer.headers_mut().insert(STALE, stale);
+    }
+    answer
 }
 
 /// Reveals a secret: this is the answer that was asked for.

@@ -187,6 +187,10 @@ const FORCED_AFTER: Duration = Duration::from_millis(100);
 /// How many names of APIs are remembered: Dapr has about a hundred.
 const MOST_UNSERVED: usize = 128;
 
+/// The header, and the metadata of gRPC, that says that a secret's store cannot be reached and this is
+/// what it said before.
+pub(crate) const STALE: &str = "keyref-stale";
+
 /// Secrets by name, each with its keys and values as they go out.
 pub(crate) type Bulk = BTreeMap<String, Secret>;
 

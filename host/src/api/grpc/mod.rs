@@ -13,6 +13,7 @@ use prost::Message;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service as _;
+use tonic::metadata::MetadataValue;
 use tonic::{Code as GrpcCode, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use zeroize::Zeroize as _;
@@ -23,7 +24,7 @@ use crate::api::audit::{AuditRecord, Caller};
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::metadata::PLACEMENT;
 use crate::api::metrics::{self, Denial, Metrics};
-use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, Service};
+use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, STALE, Service};
 use crate::configuration::{Item, Items, ItemsRequest};
 use crate::error::Class;
 use crate::secret::Secret;
@@ -457,7 +458,12 @@ impl Dapr for Calls {
         let secret = reading.await?;
         let data = reveal(&secret)
             .map_err(|class| service::get_failed(&store_name, &key, class, NOT_TEXT))?;
-        self.respond(proto::GetSecretResponse { data })
+        let mut answer = self.respond(proto::GetSecretResponse { data })?;
+        if secret.is_stale() {
+            let stale = MetadataValue::from_static("true");
+            answer.metadata_mut().insert(STALE, stale);
+        }
+        Ok(answer)
     }
 
     async fn get_bulk_secret(

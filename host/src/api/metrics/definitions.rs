@@ -71,5 +71,12 @@ define! {
 pub(crate) const SUBSCRIPTIONS: &str = "keyref_subscriptions";
 /// What has become of the records of the audit trail.
 pub(crate) const AUDIT: &str = "keyref_audit_records_total";
+/// How the cache of secret stores has answered.
+pub(crate) const CACHE_READS: &str = "keyref_cache_reads_total";
+/// How much of it had to go.
+pub(crate) const CACHE_EVICTIONS: &str = "keyref_cache_evictions_total";
+/// How much is in it.
+pub(crate) const CACHE_ENTRIES: &str = "keyref_cache_entries";
+pub(crate) const CACHE_BYTES: &str = "keyref_cache_bytes";
 /// Which version runs.
 pub(crate) const BUILD: &str = "keyref_build_info";

@@ -4,6 +4,7 @@
 //! No label is what a caller made up: a path is told by its form, and a store by its name where it
 //! is loaded.
 
+mod cache;
 mod calls;
 mod definitions;
 mod family;
@@ -32,6 +33,7 @@ pub(crate) use self::text::CONTENT_TYPE;
 use crate::api::audit::AuditCounts;
 use crate::api::fault::Code;
 use crate::api::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
+use crate::cache::CacheStats;
 
 /// Dapr's buckets of sizes, in bytes.
 const SIZES: [f64; 13] = [
@@ -185,7 +187,12 @@ impl Metrics {
     }
 
     /// All of it as Prometheus reads it.
-    pub(crate) fn text(&self, subscriptions: usize, audit: Option<AuditCounts>) -> String {
+    pub(crate) fn text(
+        &self,
+        subscriptions: usize,
+        audit: Option<AuditCounts>,
+        cache: Option<&CacheStats>,
+    ) -> String {
         let mut metrics: Vec<&dyn Metric> = vec![
             &self.loaded,
             &self.initialized,
@@ -220,6 +227,9 @@ impl Metrics {
             &labels,
             subscriptions,
         );
+        if let Some(cache) = cache {
+            cache::write(&mut text, &self.app_id, cache);
+        }
         if let Some(audit) = audit {
             let name = definitions::AUDIT;
             let help = "The number of records of the audit trail, by what has become of them.";
