@@ -336,6 +336,8 @@ pub struct Reply<R> {
     pub text: String,
     /// Its details.
     pub details: Vec<Detail>,
+    /// The metadata that it begins with.
+    pub head: http::HeaderMap,
     /// The message, where there is one.
     pub message: Option<R>,
 }
@@ -512,7 +514,7 @@ pub async fn call_frame<R: Message + Default>(
     }
     let trailers = body.trailers().await.expect("it sends trailers");
     connection.abort();
-    let last = trailers.unwrap_or(head.headers);
+    let last = trailers.unwrap_or_else(|| head.headers.clone());
     let text = |name| last.get(name).and_then(|value| value.to_str().ok());
     let details = text("grpc-status-details-bin").map(|details| {
         let details = base64(details);
@@ -529,6 +531,7 @@ pub async fn call_frame<R: Message + Default>(
             .expect("it has one"),
         text: percent_decoded(text("grpc-message").unwrap_or_default()),
         details: details.unwrap_or_default(),
+        head: head.headers,
         message: data
             .get(5..)
             .map(|data| R::decode(data).expect("it is a message")),

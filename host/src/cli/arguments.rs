@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use keyref::CacheRule;
+
+use super::caching;
 
 use super::counts::Counts;
 use super::quantity;
@@ -209,6 +212,19 @@ pub(super) struct ServeArguments {
         value_delimiter = ','
     )]
     pub(super) resources: Vec<String>,
+    /// Keep what a secret store says; `*` is every store not named (can be repeated)
+    ///
+    /// Values are kept for TTL, give or take a tenth; `negative` is how long it is known that a
+    /// secret does not exist, `stale` how long after its time a value is given out while the store
+    /// cannot be reached. Times are such as `30s`, `5m` or `1h30m`; `0s` for none. Policy is asked
+    /// each time. By default each read asks the store, as in Dapr.
+    #[arg(
+        long,
+        value_name = "STORE=TTL[,negative=TIME][,stale=TIME]",
+        action = clap::ArgAction::Append,
+        value_parser = caching::rule
+    )]
+    pub(super) cache: Vec<(String, CacheRule)>,
     /// The port of HTTP; 0 is a free one
     #[arg(long, value_name = "PORT", default_value_t = 3500)]
     pub(super) dapr_http_port: u16,

@@ -15,7 +15,7 @@ use keyref::error::Class;
 use keyref::problem::{Problem, terminal_safe};
 use keyref::stores::{self, Grants, StoreConfig, StoreError};
 use keyref::{
-    Context, Document, Earlier, InspectedComponent, Mode, ResolvedComponent, Resolver, Value,
+    Cache, Context, Document, Earlier, InspectedComponent, Mode, ResolvedComponent, Resolver, Value,
 };
 
 use super::arguments::Global;
@@ -44,6 +44,8 @@ pub(super) struct Served {
 #[derive(Default)]
 pub(super) struct Before<'s> {
     pub(super) served: Option<&'s Served>,
+    /// What secret stores have said.
+    pub(super) cache: Cache,
     /// Stores whose files have changed.
     pub(super) renewed: BTreeSet<String>,
     /// Stores that are kept as they are, since what is there now is broken.
@@ -56,7 +58,8 @@ pub(super) async fn load(
     snapshot: &Snapshot,
     before: &Before<'_>,
 ) -> Result<std::result::Result<Served, Refusal>> {
-    let surroundings = Surroundings::of(global)?;
+    let mut surroundings = Surroundings::of(global)?;
+    surroundings.cache = before.cache.clone();
     let settings = match settings(global, snapshot) {
         Ok(settings) => settings,
         Err(problems) => return Ok(Err(problems.into())),
@@ -170,6 +173,14 @@ pub(super) fn settings(
 }
 
 impl Before<'_> {
+    /// Nothing but a cache.
+    pub(super) fn with_cache(cache: Cache) -> Self {
+        Self {
+            cache,
+            ..Self::default()
+        }
+    }
+
     /// The secret stores that need not be opened again.
     fn earlier(&self) -> Option<Earlier> {
         let mut earlier = Earlier::new(self.served?.loaded.resolver.clone());

@@ -12,6 +12,7 @@ use clap::{Parser as _, error::ErrorKind};
 mod app_process;
 mod arguments;
 mod bulk;
+mod caching;
 mod check;
 mod completions;
 mod configurations;

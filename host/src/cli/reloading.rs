@@ -143,6 +143,7 @@ impl<'s> Reloading<'s> {
         let mut reverted = BTreeSet::new();
         let mut before = Before {
             served: Some(&self.served),
+            cache: self.served.loaded.resolver.cache().clone(),
             renewed,
             kept: BTreeSet::new(),
         };

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::app_process::{Addresses, AppProcess};
 use super::arguments::{DropIn, Global, ServeArguments};
+use super::caching;
 use super::inputs::{Inputs, Snapshot};
 use super::loading::{self, Before, Refusal, Served, fatal, load};
 use super::reloading::Reloading;
@@ -35,6 +36,7 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         name_without_meaning(drop_in);
     }
     let mut inputs = Inputs::of(global, arguments)?;
+    let before = Before::with_cache(caching::cache(&arguments.cache)?);
     let reading = tokio::task::spawn_blocking(move || (inputs.look(true), inputs));
     let (snapshot, mut inputs) = tokio::select! {
         read = reading => read?,
@@ -62,7 +64,7 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     let (handle, addresses) = (server.handle(), Addresses::of(&server));
     let serving = tokio::spawn(server.run());
     let begun = tokio::select! {
-        begun = begin_serving(global, &snapshot, &handle, begin) => begun,
+        begun = begin_serving(global, &snapshot, &handle, before, begin) => begun,
         _ = signals.end.recv() => Ok(Err(Status::Done)),
     };
     let begun = begun.map(|served| {
@@ -95,12 +97,14 @@ async fn begin_serving(
     global: &Global,
     snapshot: &Snapshot,
     handle: &Handle,
+    before: Before<'_>,
     begin: Instant,
 ) -> Result<std::result::Result<Served, Status>> {
-    let served = match load(global, snapshot, &Before::default()).await? {
+    let served = match load(global, snapshot, &before).await? {
         Ok(served) => served,
         Err(refusal) => return Ok(Err(refusal.end())),
     };
+    caching::warn_of_unknown(&served.loaded.resolver);
     handle.load(served.loaded.clone());
     let elapsed = begin.elapsed().as_millis();
     tracing::info!(

@@ -11,7 +11,7 @@ use keyref::env::{self, Environment};
 use keyref::error::Class;
 use keyref::problem::{Problem, Severity, terminal_safe};
 use keyref::stores::{BUILTIN_KUBERNETES, Grants};
-use keyref::{BuildError, Context, Document, Mode, Resolver, ResolverBuilder, suggest};
+use keyref::{BuildError, Cache, Context, Document, Mode, Resolver, ResolverBuilder, suggest};
 
 use super::arguments::{Global, ModeArgument};
 use super::counts::Counts;
@@ -119,6 +119,8 @@ pub(super) struct Surroundings {
     context: Context,
     /// Those of `--store`.
     pub(super) stores: Given,
+    /// What secret stores have said; nothing is kept unless somebody says so.
+    pub(super) cache: Cache,
 }
 
 impl Surroundings {
@@ -134,6 +136,7 @@ impl Surroundings {
             environment,
             context,
             stores,
+            cache: Cache::default(),
         })
     }
 
@@ -156,11 +159,12 @@ pub(super) async fn begin(
         environment,
         context,
         stores,
+        cache,
     } = surroundings;
     let given = stores.names();
     let (documents, mut problems) = (read.documents, read.problems);
     let denied = keyref::api::denied_types(&configurations, &environment, mode(global));
-    let mut builder = builder(global, environment);
+    let mut builder = builder(global, environment).cache(cache);
     if let Ok(denied) = &denied {
         builder = builder.deny_types(denied.clone());
     }
