@@ -15,7 +15,7 @@ use keyref_tests::metrics::scrape;
 use keyref_tests::server::{Answer, Reply, Server, refused};
 
 /// What anything may take before a test has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An API server that has one Secret, and can go away.
 struct Backend {

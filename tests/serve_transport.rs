@@ -250,6 +250,10 @@ fn certificates_are_read_again_and_unfit_ones_are_not_taken_over() {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of files and what is said of each"
+)]
 fn files_that_make_no_tls_end_the_start() {
     let work = folder(&[("empty", b"")]);
     Authority::make(work.path(), "a").sign("one");
@@ -390,6 +394,10 @@ fn status_of(address: SocketAddr, token: &str) -> u16 {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of requests and their answers"
+)]
 fn pages_are_answered_as_dapr_answers_them() {
     const ORIGIN: &str = "access-control-allow-origin";
     let preflight = [

@@ -5,8 +5,8 @@
 //! Linux only.
 #![expect(
     clippy::cast_precision_loss,
-    clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a benchmark prints, and ends where anything is wrong"

@@ -251,7 +251,9 @@ impl Moody {
             .and_then(|asked| asked.reveal_text().ok());
         let asked = asked.and_then(|asked| asked.parse().ok());
         let asked = asked.map(Duration::from_millis);
-        self.begin.elapsed() - asked.expect("it is one of this store")
+        self.begin
+            .elapsed()
+            .saturating_sub(asked.expect("it is one of this store"))
     }
 }
 

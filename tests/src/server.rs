@@ -49,7 +49,7 @@ struct Log {
 }
 
 impl Log {
-    fn collect(self: &Arc<Self>, stream: impl std::io::Read + Send + 'static) {
+    fn collect(self: &Arc<Self>, stream: impl Read + Send + 'static) {
         let log = Arc::clone(self);
         std::thread::spawn(move || {
             let mut lines = BufReader::new(stream);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Longer than this nothing is kept: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// How long what a store says is kept.
 ///

@@ -116,7 +116,7 @@ pub(super) enum Verb {
     /// in each of its spellings (`--name=value`, `-name value`) beside its own, and logs to standard
     /// output. Flags without a meaning here are named in the log. `--mode` then takes Dapr's
     /// `standalone` and `kubernetes`, too: serving is strict unless it is also told `--mode dapr`.
-    Serve(ServeArguments),
+    Serve(Box<ServeArguments>),
     /// Print completions for a shell
     Completions(CompletionsArguments),
 }
@@ -199,7 +199,6 @@ pub(super) struct StoresArguments {
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct ServeArguments {
     /// Files, folders or patterns that declare components (can be repeated)
     #[arg(

@@ -47,7 +47,7 @@ pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Res
         match listed.read() {
             Ok(document) => read.add(document),
             Err(Unread::Absent(error)) => return Err(error),
-            Err(Unread::Problem(problem)) => read.problems.push(problem),
+            Err(Unread::Problem(problem)) => read.problems.push(*problem),
         }
     }
     read.problems.extend(read.too_much());
@@ -95,7 +95,7 @@ pub(super) enum Unread {
     /// An argument names it, and it is not there.
     Absent(anyhow::Error),
     /// It cannot be read.
-    Problem(Problem),
+    Problem(Box<Problem>),
 }
 
 /// Lists the files that arguments name, in the order given and each once. Files of `except` are left
@@ -177,7 +177,7 @@ impl Listed {
                 let failed = format!("failed to read `{}`", shown(path));
                 Err(Unread::Absent(anyhow::Error::new(error).context(failed)))
             }
-            Err(error) => Err(Unread::Problem(unreadable(path, &error))),
+            Err(error) => Err(Unread::Problem(Box::new(unreadable(path, &error)))),
         }
     }
 }

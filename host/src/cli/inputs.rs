@@ -264,7 +264,7 @@ impl Entry {
         let text = match file.read() {
             Ok(document) => Ok(document),
             Err(Unread::Absent(error)) => return Err(error),
-            Err(Unread::Problem(problem)) => Err(problem),
+            Err(Unread::Problem(problem)) => Err(*problem),
         };
         let name = match &text {
             Ok(document) => Arc::clone(&document.name),

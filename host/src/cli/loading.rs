@@ -64,7 +64,7 @@ pub(super) async fn load(
         Ok(settings) => settings,
         Err(problems) => return Ok(Err(problems.into())),
     };
-    let mut files = surroundings.stores.files();
+    let given = surroundings.stores.files();
     let (read, configurations) = (snapshot.read(), snapshot.configurations());
     let beginning = session::begin(global, surroundings, read, configurations, Need::Values);
     let mut session = match beginning.await? {
@@ -75,70 +75,23 @@ pub(super) async fn load(
         .resolver
         .inspect(session.documents.clone(), &session.context);
     let components = inspected.await.components;
-    files.extend(components.iter().filter_map(|inspected| {
-        let component = &inspected.component;
-        Some((component.name.clone(), file(component)?))
-    }));
-    let files = files.into_iter().map(|(name, path)| {
-        let file = before.file(&name, path);
-        (name, file)
-    });
-    let files = files.collect();
-    let documents = session.documents.clone();
-    let (resolver, problems) = match before.earlier() {
-        Some(earlier) => {
-            let opening = session
-                .resolver
-                .with_stores_since(documents, &session.context, &earlier);
-            opening.await
-        }
-        None => {
-            let opening = session.resolver.with_stores_of(documents, &session.context);
-            opening.await
-        }
-    };
-    let mut all = session.problems.clone();
+    let files = before.files(given, &components);
+    let (resolver, problems) = before.open(&session).await;
+    let mut all = std::mem::take(&mut session.problems);
     all.extend(problems);
     all.extend(session.slips(&resolver.stores(), &[]));
-    let refusal = |problems| {
-        let components = components.iter().map(|inspected| &inspected.component);
-        let types = components.map(|component| {
-            (
-                component.name.clone(),
-                terminal_safe(&session::type_of(component)),
-            )
-        });
-        Refusal {
-            problems,
-            types: types.collect(),
-        }
-    };
-    let optional: BTreeSet<&str> = components
-        .iter()
-        .filter(|inspected| inspected.component.ignore_errors)
-        .map(|inspected| inspected.component.name.as_str())
-        .collect();
-    let (errors, warnings): (Vec<_>, Vec<_>) = all
-        .into_iter()
-        .partition(|problem| is_fatal(problem, &session, &optional));
-    if !errors.is_empty() {
-        return Ok(Err(refusal(errors)));
+    let mut findings = Findings::of(&components, session.resolver.mode());
+    if let Err(refusal) = findings.judge(all) {
+        return Ok(Err(refusal));
     }
-    warnings.iter().for_each(log);
-    let mut tolerated = warnings;
     let listed = list(&session.given, &components, &resolver);
     let documents = std::mem::take(&mut session.documents);
     let wanted = components.iter().map(|inspected| &inspected.component);
     let opening = open_configurations(&resolver, documents, wanted, &session.context, before);
     let (configurations, problems) = opening.await;
-    let (errors, warnings): (Vec<_>, Vec<_>) = problems
-        .into_iter()
-        .partition(|problem| is_fatal(problem, &session, &optional));
-    if !errors.is_empty() {
-        return Ok(Err(refusal(errors)));
+    if let Err(refusal) = findings.judge(problems) {
+        return Ok(Err(refusal));
     }
-    warnings.iter().for_each(log);
-    tolerated.extend(warnings);
     let mut loaded = Loaded::new(resolver, listed);
     let mut opened = BTreeMap::new();
     for (config, store) in configurations {
@@ -155,7 +108,7 @@ pub(super) async fn load(
         configurations: opened,
         files,
         settings,
-        tolerated,
+        tolerated: findings.tolerated,
     }))
 }
 
@@ -178,6 +131,36 @@ impl Before<'_> {
         Self {
             cache,
             ..Self::default()
+        }
+    }
+
+    /// The files that secret stores read: those that are given, and those of components.
+    fn files(
+        &self,
+        mut files: Vec<(String, PathBuf)>,
+        components: &[InspectedComponent],
+    ) -> BTreeMap<String, StoreFile> {
+        files.extend(components.iter().filter_map(|inspected| {
+            let component = &inspected.component;
+            Some((component.name.clone(), file(component)?))
+        }));
+        let files = files.into_iter().map(|(name, path)| {
+            let file = self.file(&name, path);
+            (name, file)
+        });
+        files.collect()
+    }
+
+    /// Opens the secret stores that documents declare.
+    async fn open(&self, session: &Session) -> (Resolver, Vec<Problem>) {
+        let (resolver, context) = (&session.resolver, &session.context);
+        let documents = session.documents.clone();
+        match self.earlier() {
+            Some(earlier) => {
+                let opening = resolver.with_stores_since(documents, context, &earlier);
+                opening.await
+            }
+            None => resolver.with_stores_of(documents, context).await,
         }
     }
 
@@ -379,14 +362,59 @@ fn capabilities(component: &Component) -> Vec<String> {
     }
 }
 
-/// Whether a problem ends the start. As in Dapr, what `ignoreErrors` marks does not; in Dapr mode a
-/// document that is not YAML does not either.
-fn is_fatal(problem: &Problem, session: &Session, optional: &BTreeSet<&str>) -> bool {
-    let subject = problem.subject.as_ref();
-    let is_optional = subject.is_some_and(|subject| optional.contains(subject.component.as_str()));
-    let is_left_out =
-        session.resolver.mode() == Mode::Dapr && problem.class == Class::DocumentSyntax;
-    diagnostics::is_error(problem) && !is_optional && !is_left_out
+/// Tells what ends a load from what does not.
+struct Findings {
+    mode: Mode,
+    /// Components that may fail.
+    optional: BTreeSet<String>,
+    /// The components, each with its type as Dapr shows it.
+    types: BTreeMap<String, String>,
+    tolerated: Vec<Problem>,
+}
+
+impl Findings {
+    fn of(components: &[InspectedComponent], mode: Mode) -> Self {
+        let components = components.iter().map(|inspected| &inspected.component);
+        let optional = components
+            .clone()
+            .filter(|component| component.ignore_errors);
+        Self {
+            mode,
+            optional: optional.map(|component| component.name.clone()).collect(),
+            types: components
+                .map(|component| {
+                    let shown = terminal_safe(&session::type_of(component));
+                    (component.name.clone(), shown)
+                })
+                .collect(),
+            tolerated: Vec::new(),
+        }
+    }
+
+    /// Logs what does not end the load.
+    fn judge(&mut self, problems: Vec<Problem>) -> std::result::Result<(), Refusal> {
+        let problems = problems.into_iter();
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            problems.partition(|problem| self.is_fatal(problem));
+        if !errors.is_empty() {
+            return Err(Refusal {
+                problems: errors,
+                types: self.types.clone(),
+            });
+        }
+        warnings.iter().for_each(log);
+        self.tolerated.extend(warnings);
+        Ok(())
+    }
+
+    /// Whether a problem ends the load. As in Dapr, what `ignoreErrors` marks does not; in Dapr mode
+    /// a document that is not YAML does not either.
+    fn is_fatal(&self, problem: &Problem) -> bool {
+        let subject = problem.subject.as_ref();
+        let is_optional = subject.is_some_and(|subject| self.optional.contains(&subject.component));
+        let is_left_out = self.mode == Mode::Dapr && problem.class == Class::DocumentSyntax;
+        diagnostics::is_error(problem) && !is_optional && !is_left_out
+    }
 }
 
 /// Why nothing could be loaded.

@@ -35,17 +35,11 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     if let Some(drop_in) = &arguments.drop_in {
         name_without_meaning(drop_in);
     }
-    let mut inputs = Inputs::of(global, arguments)?;
     let before = Before::with_cache(caching::cache(&arguments.cache)?);
-    let reading = tokio::task::spawn_blocking(move || (inputs.look(true), inputs));
-    let (snapshot, mut inputs) = tokio::select! {
-        read = reading => read?,
+    let (snapshot, inputs) = tokio::select! {
+        read = read(global, arguments) => read?,
         _ = signals.end.recv() => return Ok(Status::Done),
     };
-    let snapshot = snapshot?;
-    for skipped in inputs.skipped() {
-        tracing::warn!("{skipped}");
-    }
     let settings = match loading::settings(global, &snapshot) {
         Ok(settings) => settings,
         Err(problems) => return Ok(Refusal::from(problems).end()),
@@ -90,6 +84,18 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         counts.log();
     }
     Ok(status)
+}
+
+/// Reads all files.
+async fn read(global: &Global, arguments: &ServeArguments) -> Result<(Snapshot, Inputs)> {
+    let mut inputs = Inputs::of(global, arguments)?;
+    let reading = tokio::task::spawn_blocking(move || (inputs.look(true), inputs));
+    let (snapshot, mut inputs) = reading.await?;
+    let snapshot = snapshot?;
+    for skipped in inputs.skipped() {
+        tracing::warn!("{skipped}");
+    }
+    Ok((snapshot, inputs))
 }
 
 /// Loads what is to be served. Otherwise says how the command ends.
