@@ -268,6 +268,8 @@ pub struct Property {
     pub origin: Option<Origin>,
     /// Where its reference stands, or else the item.
     pub position: Place,
+    /// What the value was before something random was filled in, where that is so.
+    pub(crate) unfilled: Option<Value>,
 }
 
 /// A component with all its references resolved.

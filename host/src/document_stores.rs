@@ -254,7 +254,7 @@ impl Opening<'_> {
         let finished = finish::finish(component, values, mode, context, environment, problems);
         match finished {
             Finished::Resolved(resolved) => Some(resolved),
-            Finished::Failed | Finished::Parked => None,
+            Finished::Failed(_) | Finished::Parked(_) => None,
         }
     }
 

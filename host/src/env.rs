@@ -12,6 +12,8 @@ pub const NAMESPACE: &str = "NAMESPACE";
 pub const POD_NAME: &str = "POD_NAME";
 /// What callers of the server must send as `dapr-api-token`, as Dapr has it.
 pub const API_TOKEN: &str = "DAPR_API_TOKEN";
+/// What callers of resolved components must send as `authorization: Bearer TOKEN`.
+pub const COMPONENTS_TOKEN: &str = "KEYREF_COMPONENTS_TOKEN";
 /// What the app asks for as `dapr-api-token` where it is told something, as Dapr has it.
 pub const APP_API_TOKEN: &str = "APP_API_TOKEN";
 /// Keeps messages without color on a terminal, whatever it holds (<https://no-color.org>).

@@ -30,9 +30,9 @@ pub(crate) enum Finished {
     /// All of it is resolved.
     Resolved(Box<ResolvedComponent>),
     /// Something is missing; the problems say what.
-    Failed,
+    Failed(Box<Component>),
     /// Its store is not there: Dapr waits for it, for ever. Endpoints it takes without the secret.
-    Parked,
+    Parked(Box<Component>),
 }
 
 /// Puts values in their places.
@@ -76,14 +76,12 @@ pub(crate) fn finish(
                 Ok(value)
             }
         };
-        // Dapr has templates in the metadata of components alone.
-        let applied = outcome.and_then(|(value, origin)| match component.kind {
-            Kind::Component => Ok((templates.apply(value, mode, &item.name)?, origin)),
-            Kind::HttpEndpoint => Ok((value, origin)),
+        let applied = outcome.and_then(|(value, origin)| {
+            let property = property(item, value, origin);
+            templates.fill(component.kind, property, mode)
         });
         match applied {
-            Ok((value, origin)) => {
-                let property = property(item, value, origin);
+            Ok(property) => {
                 // The last of one name counts.
                 let known = by_name.entry((item.place, item.name.as_str()));
                 let place = *known.or_insert(properties.len());
@@ -99,9 +97,9 @@ pub(crate) fn finish(
         }
     }
     if failed {
-        Finished::Failed
+        Finished::Failed(Box::new(component))
     } else if waiting && !component.secret_store.is_empty() && component.kind == Kind::Component {
-        Finished::Parked
+        Finished::Parked(Box::new(component))
     } else {
         Finished::Resolved(Box::new(ResolvedComponent {
             component,
@@ -207,6 +205,19 @@ fn property(item: &Item, value: Value, origin: Option<Origin>) -> Property {
         value,
         origin,
         position: item.position.clone(),
+        unfilled: None,
+    }
+}
+
+/// Whether templates fill something into a value that is another each time.
+fn is_random(value: &Value, mode: Mode) -> bool {
+    match (value, mode) {
+        (Value::Plain(text), _) => text.contains(UUID),
+        // Read here because Dapr fills in what it finds in a secret.
+        (Value::Secret(value), Mode::Dapr) => {
+            value.reveal_text().is_ok_and(|text| text.contains(UUID))
+        }
+        (Value::Secret(_), Mode::Strict) => false,
     }
 }
 
@@ -275,6 +286,9 @@ fn first_word(name: &str) -> String {
     cut(name.split(char::is_whitespace).next().unwrap_or_default())
 }
 
+/// What Dapr fills in anew each time.
+const UUID: &str = "{uuid}";
+
 /// What Dapr writes in place of `{appID}` and the like.
 struct Templates {
     /// Dapr always has one; without it, what depends on it stays as it is.
@@ -304,6 +318,21 @@ impl Templates {
         }
     }
 
+    /// Fills in a property: Dapr has templates in the metadata of components alone.
+    fn fill(
+        &self,
+        kind: Kind,
+        mut property: Property,
+        mode: Mode,
+    ) -> Result<Property, Arc<SecretError>> {
+        if kind == Kind::Component {
+            let unfilled = is_random(&property.value, mode).then(|| property.value.clone());
+            property.unfilled = unfilled;
+            property.value = self.apply(property.value, mode, &property.name)?;
+        }
+        Ok(property)
+    }
+
     /// Applies the templates: to text of documents always, to secrets in Dapr mode alone, since it
     /// changes them.
     fn apply(&self, value: Value, mode: Mode, name: &str) -> Result<Value, Arc<SecretError>> {
@@ -328,7 +357,7 @@ impl Templates {
         if !text.contains('{') {
             return Ok(None);
         }
-        let mut out = replaced(text, "{uuid}", || uuid::Uuid::new_v4().to_string());
+        let mut out = replaced(text, UUID, || uuid::Uuid::new_v4().to_string());
         if out.contains("{podName}") {
             let Some(pod_name) = &self.pod_name else {
                 let message = format!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::component::{Origin, ResolvedComponent};
+use crate::component::{Component, Origin, ResolvedComponent};
 use crate::problem::{Problem, Severity};
 
 /// What a set of documents came to.
@@ -11,6 +11,9 @@ use crate::problem::{Problem, Severity};
 pub struct Resolution {
     /// The components that are resolved as a whole, in the order of the documents.
     pub components: Vec<ResolvedComponent>,
+    /// The other components that are loaded, as their documents have them, in their order: the
+    /// problems say why they are not resolved.
+    pub failed: Vec<Component>,
     /// What is wrong, in the order of the documents. Where one is an error, what it is about is
     /// not among the components.
     pub problems: Vec<Problem>,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::batch::{self, Batch};
 use crate::builder::ResolverBuilder;
 use crate::cache::Cache;
-use crate::component::{Origin, ResolvedComponent};
+use crate::component::{Component, Origin, ResolvedComponent};
 use crate::context::Context;
 use crate::document::Document;
 use crate::document_stores;
@@ -86,6 +86,17 @@ impl Resolver {
     /// Whatever is wrong is in the problems of what it returns; it does not fail. Dropping the
     /// future cancels it.
     pub async fn resolve(&self, documents: Vec<Document>, context: &Context) -> Resolution {
+        self.resolve_with(documents, context, context).await
+    }
+
+    /// The same with a context of its own for what stores are asked: where that ends earlier, what
+    /// has been answered by then can still be placed.
+    pub(crate) async fn resolve_with(
+        &self,
+        documents: Vec<Document>,
+        context: &Context,
+        asking: &Context,
+    ) -> Resolution {
         let begin = Instant::now();
         let inner = &self.inner;
         let run = Run::default();
@@ -96,7 +107,7 @@ impl Resolver {
             Some(_) => inner.secrets.fork(),
             None => inner.secrets.clone(),
         };
-        let opening = document_stores::open(inner, &mut loaded, &secrets, context, &run, None);
+        let opening = document_stores::open(inner, &mut loaded, &secrets, asking, &run, None);
         let mut answers = opening.await.answers;
         let requests = loaded.requests();
         let references = requests.map(|request| secrets.origin(request)).collect();
@@ -105,14 +116,14 @@ impl Resolver {
         let wanted = wanted.filter(|request| !answers.contains_key(request));
         let fetched = secrets.values(
             wanted.cloned().collect(),
-            context,
+            asking,
             &run,
             inner.limits.fetches,
         );
         answers.extend(fetched.await);
         let fetch = fetching.elapsed();
         let placing = Instant::now();
-        let components = self.place(&mut loaded, &answers, &secrets, context).await;
+        let (components, failed) = self.place(&mut loaded, &answers, &secrets, context).await;
         let problems = loaded.take_problems();
         let stats = Stats {
             components: loaded_components,
@@ -135,6 +146,7 @@ impl Resolver {
         }
         Resolution {
             components,
+            failed,
             problems,
             references,
             stores: secrets.declared(),
@@ -369,7 +381,7 @@ impl Resolver {
         answers: &AnswerMap,
         secrets: &Secrets,
         context: &Context,
-    ) -> Vec<ResolvedComponent> {
+    ) -> (Vec<ResolvedComponent>, Vec<Component>) {
         let inner = &self.inner;
         let selected = std::mem::take(&mut loaded.selected);
         let work = std::mem::take(&mut loaded.batches)
@@ -386,7 +398,7 @@ impl Resolver {
                 }
             });
         let placed = schedule::place(&inner.guest, work.collect(), &loaded.budget).await;
-        let mut components = Vec::new();
+        let (mut components, mut lost) = (Vec::new(), Vec::new());
         for ((batch, mut placement), selected) in placed.into_iter().zip(selected) {
             let Batch {
                 components: parsed,
@@ -400,7 +412,8 @@ impl Resolver {
                 if let Some(error) = placement.failure(index) {
                     loaded
                         .problems
-                        .push(batch::failed(component.position, error));
+                        .push(batch::failed(component.position.clone(), error));
+                    lost.push(component);
                     continue;
                 }
                 let values = placement.values(index, &component, &requests, answers, secrets);
@@ -415,11 +428,13 @@ impl Resolver {
                     problems,
                 ) {
                     Finished::Resolved(component) => components.push(*component),
-                    Finished::Failed | Finished::Parked => {}
+                    Finished::Failed(component) | Finished::Parked(component) => {
+                        lost.push(*component);
+                    }
                 }
             }
         }
-        components
+        (components, lost)
     }
 }
 

@@ -253,6 +253,31 @@ impl Secrets {
         }
     }
 
+    /// Whether policy and grants let pass what was read from here before. Asks no store, and needs
+    /// none.
+    #[cfg(feature = "serve")]
+    pub(crate) fn check_origin(
+        &self,
+        origin: &Origin,
+        context: &Context,
+    ) -> Result<(), SecretError> {
+        match origin {
+            Origin::Variable(name) => self.check_variable(name),
+            Origin::Secret {
+                store,
+                secret,
+                namespace,
+                ..
+            } => {
+                self.decide(store, secret)?;
+                let named = read(&self.door.stores).get(store).cloned();
+                named.map_or(Ok(()), |named| {
+                    self.granted_namespace(&named, namespace, context).map(drop)
+                })
+            }
+        }
+    }
+
     /// Reads values, several at a time.
     pub(crate) async fn values(
         &self,

@@ -31,6 +31,8 @@ pub struct Server {
     pub public: Option<SocketAddr>,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
+    /// Where resolved components are served.
+    pub components: Option<SocketAddr>,
 }
 
 /// A child and what it has said so far, ended when dropped.
@@ -217,6 +219,7 @@ impl Server {
             grpc: address_or_file("gRPC").expect("it logs where gRPC is served"),
             public: address("public HTTP"),
             metrics: address("metrics"),
+            components: address("components"),
             process,
         }
     }
@@ -264,11 +267,18 @@ impl Server {
         message: &impl Message,
         metadata: &[(&str, &str)],
     ) -> Reply<R> {
-        block_on(async {
-            let stream = connect(self.grpc).await;
-            call_over(stream, method, message, metadata).await
-        })
+        call_at(self.grpc, method, message, metadata)
     }
+}
+
+/// Calls a method at an address.
+pub fn call_at<R: Message + Default>(
+    address: SocketAddr,
+    method: &str,
+    message: &impl Message,
+    metadata: &[(&str, &str)],
+) -> Reply<R> {
+    block_on(async { call_over(connect(address).await, method, message, metadata).await })
 }
 
 /// An answer over HTTP.
@@ -538,8 +548,25 @@ pub async fn call_frame<R: Message + Default>(
     }
 }
 
+const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Bytes in base64.
+pub fn to_base64(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = (0..3).fold(0, |bits, place| {
+            bits << 8 | chunk.get(place).map_or(0, |byte| usize::from(*byte))
+        });
+        for place in 0..4 {
+            let digit = ALPHABET[bits >> (18 - 6 * place) & 63];
+            let is_there = place <= chunk.len();
+            text.push(if is_there { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
 fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bits = (0_u32, 0);
     let mut bytes = Vec::new();
     for digit in text.bytes().filter(|byte| *byte != b'=') {

@@ -36,6 +36,11 @@ impl End {
         });
     }
 
+    /// Whether this phase is reached, or a later one.
+    pub(crate) fn has_reached(&self, phase: Phase) -> bool {
+        (*self.0.borrow() as u8) >= phase as u8
+    }
+
     /// Waits for this phase, or a later one.
     pub(crate) async fn reaches(&self, phase: Phase) {
         let mut phases = self.0.subscribe();

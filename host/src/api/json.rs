@@ -25,6 +25,22 @@ impl Json {
         self.raw("}");
     }
 
+    /// An array of these, in this order.
+    pub(crate) fn array<V>(
+        &mut self,
+        items: impl IntoIterator<Item = V>,
+        mut write: impl FnMut(&mut Self, V),
+    ) {
+        self.raw("[");
+        for (index, item) in items.into_iter().enumerate() {
+            if index > 0 {
+                self.raw(",");
+            }
+            write(self, item);
+        }
+        self.raw("]");
+    }
+
     /// A text.
     pub(crate) fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());

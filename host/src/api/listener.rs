@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::audit::Peer;
+use crate::api::components::Components;
 use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
 use crate::api::head_time::Timed;
@@ -48,6 +49,7 @@ const LEAST_HEAD: usize = 8192;
 pub(crate) enum Protocol {
     Http(Http),
     Grpc(Grpc),
+    Components(Components),
 }
 
 /// A socket that is bound.
@@ -178,7 +180,7 @@ impl Socket {
             Self::Tcp { socket, tls, .. } => {
                 let (stream, _) = socket.accept().await?;
                 let tls = tls.as_ref().map(|tls| match protocol {
-                    Protocol::Http(_) => tls.for_http(),
+                    Protocol::Http(_) | Protocol::Components(_) => tls.for_http(),
                     Protocol::Grpc(_) => tls.for_grpc(),
                 });
                 Ok(Accepted::Tcp(stream, tls.map(TlsAcceptor::from)))
@@ -246,6 +248,13 @@ impl Connection {
                 };
                 self.answer(self.builder().http2_only(), stream, answer)
                     .await;
+            }
+            Protocol::Components(components) => {
+                let answer = move |request: Request<Incoming>| {
+                    let components = components.clone();
+                    async move { components.answer(request).await }
+                };
+                self.answer(self.builder(), stream, answer).await;
             }
         }
     }

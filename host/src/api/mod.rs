@@ -28,6 +28,7 @@
 mod access;
 mod app;
 mod audit;
+mod components;
 mod configuration;
 mod cors;
 mod end;
@@ -54,6 +55,7 @@ mod unread;
 
 pub use self::access::{Access, ApiLists, ApiRule};
 pub use self::audit::{Audit, AuditCounts, AuditDecision, AuditLog, AuditRecord, Caller};
+pub use self::components::ComponentsOptions;
 pub use self::cors::Origins;
 pub use self::metrics::{
     LabelRule, MetricsSettings, PathPattern, UnreadablePath, UnreadablePattern,

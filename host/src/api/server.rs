@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::api::access::Access;
 use crate::api::app::App;
 use crate::api::audit::Audit;
+use crate::api::components::{Components, ComponentsOptions};
 use crate::api::cors::Origins;
 use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
@@ -51,6 +52,8 @@ pub struct Options {
     /// Who is told of requests for secrets: an [`AuditLog`](crate::api::AuditLog), or whatever the
     /// embedder has.
     pub audit: Option<Arc<dyn Audit>>,
+    /// Where components with their references resolved are served; not at all.
+    pub components: Option<ComponentsOptions>,
     /// How many bytes a body, or a gRPC message, may have: 4 MiB.
     pub most_body: usize,
     /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB.
@@ -81,6 +84,7 @@ impl Options {
             public: None,
             metrics: None,
             audit: None,
+            components: None,
             most_body: 4 << 20,
             most_head: 4 << 10,
             connections: 20_000,
@@ -98,7 +102,7 @@ pub enum ServeError {
     /// No address of a protocol could be bound.
     #[error("could not listen on any endpoint for {protocol}: {address}: {reason}")]
     Bind {
-        /// `HTTP`, `gRPC`, `public HTTP` or `metrics`.
+        /// `HTTP`, `gRPC`, `public HTTP`, `metrics` or `components`.
         protocol: &'static str,
         /// The last address that was tried.
         address: SocketAddr,
@@ -143,6 +147,7 @@ pub struct Server {
     grpc: Vec<SocketAddr>,
     public: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
+    components: Option<(Components, SocketAddr)>,
     connections: usize,
     graceful_time: Duration,
 }
@@ -202,16 +207,15 @@ impl Server {
         let grpc = bind_api("gRPC", &options.grpc, &place, &of_grpc, most_body).await?;
         let public = bind_one("public HTTP", options.public, &of_public, most_head).await?;
         let metrics = bind_one("metrics", options.metrics, &of_metrics, most_head).await?;
-        let addresses = |listeners: &[Listener]| {
-            let addresses = listeners.iter().filter_map(Listener::address);
-            addresses.collect()
-        };
+        let (components, of_components) =
+            bind_components(&service, options.components, most_body, most_head).await?;
         Ok(Self {
             http: addresses(&http),
             grpc: addresses(&grpc),
             public: public.first().and_then(Listener::address),
             metrics: metrics.first().and_then(Listener::address),
-            listeners: [http, grpc, public, metrics]
+            components: components.zip(of_components.first().and_then(Listener::address)),
+            listeners: [http, grpc, public, metrics, of_components]
                 .into_iter()
                 .flatten()
                 .collect(),
@@ -241,6 +245,12 @@ impl Server {
         self.metrics
     }
 
+    /// Where components with their references resolved are served.
+    pub fn components(&self) -> Option<SocketAddr> {
+        let (_, address) = self.components.as_ref()?;
+        Some(*address)
+    }
+
     /// Steers this server.
     pub fn handle(&self) -> Handle {
         Handle {
@@ -259,6 +269,7 @@ impl Server {
         tokio::select! {
             () = end.reaches(Phase::Ending) => {}
             () = async { watch_app(&self.service).await; std::future::pending().await } => {}
+            () = refresh(self.components.as_ref()) => {}
         }
         let finished = async { while running.join_next().await.is_some() {} };
         let ending = tokio::select! {
@@ -403,6 +414,37 @@ async fn bind_any(
         }),
         None if listeners.is_empty() => Err(ServeError::NoAddress { protocol: name }),
         _ => Ok(listeners),
+    }
+}
+
+/// Where listeners listen, but for those that are files.
+fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
+    let addresses = listeners.iter().filter_map(Listener::address);
+    addresses.collect()
+}
+
+/// Binds what serves resolved components, where that is wanted.
+async fn bind_components(
+    service: &Arc<Service>,
+    options: Option<ComponentsOptions>,
+    most_body: usize,
+    most_head: usize,
+) -> Result<(Option<Components>, Vec<Listener>), ServeError> {
+    let Some(options) = options else {
+        return Ok((None, Vec::new()));
+    };
+    let address = options.address;
+    let components = Components::new(Arc::clone(service), options, most_body);
+    let protocol = Protocol::Components(components.clone());
+    let bound = bind_one("components", Some(address), &protocol, most_head).await?;
+    Ok((Some(components), bound))
+}
+
+/// Keeps resolved components up, for ever.
+async fn refresh(components: Option<&(Components, SocketAddr)>) {
+    match components {
+        Some((components, _)) => components.refresh().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::api::metrics::{Denial, Metrics, Operation};
 use crate::api::settings::Settings;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
+use crate::document::Document;
 use crate::error::{Class, SecretError};
 use crate::mode::Mode;
 use crate::policy::Decision;
@@ -43,6 +44,9 @@ pub struct Loaded {
     pub configurations: BTreeMap<String, Arc<dyn ConfigurationStore>>,
     /// Components that could not be loaded and may fail, for metrics.
     pub failed: Vec<LoadedComponent>,
+    /// The documents whose components are served with their references resolved, where
+    /// [`Options::components`](crate::api::Options::components) says so.
+    pub documents: Arc<[Document]>,
 }
 
 impl fmt::Debug for Loaded {
@@ -52,6 +56,7 @@ impl fmt::Debug for Loaded {
             .field("components", &self.components)
             .field("configurations", &self.configurations.keys())
             .field("failed", &self.failed)
+            .field("documents", &self.documents)
             .finish()
     }
 }
@@ -64,7 +69,15 @@ impl Loaded {
             components,
             configurations: BTreeMap::new(),
             failed: Vec::new(),
+            documents: Arc::default(),
         }
+    }
+
+    /// Sets the documents whose components are served with their references resolved.
+    #[must_use]
+    pub fn with_documents(mut self, documents: impl Into<Arc<[Document]>>) -> Self {
+        self.documents = documents.into();
+        self
     }
 
     /// Adds a configuration store under a name.
@@ -362,7 +375,12 @@ impl Service {
     }
 
     /// What decided about a request. Of all secrets of a store, each was decided about by itself.
-    fn rule(&self, store: &str, secret: Option<&str>, decision: AuditDecision) -> &'static str {
+    pub(crate) fn rule(
+        &self,
+        store: &str,
+        secret: Option<&str>,
+        decision: AuditDecision,
+    ) -> &'static str {
         let Some(loaded) = self.loaded() else {
             return "none";
         };

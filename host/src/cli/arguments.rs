@@ -236,6 +236,29 @@ pub(super) struct ServeArguments {
     /// The address of the public port
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
     pub(super) dapr_public_listen_address: IpAddr,
+    /// The port of resolved components over HTTP and gRPC, with every secret that they refer to
+    ///
+    /// It is off without this. Whoever can reach it has these secrets, so it asks for the token of
+    /// `KEYREF_COMPONENTS_TOKEN`, as `authorization: Bearer TOKEN`, where that is set. 0 is a free
+    /// port.
+    #[arg(long, value_name = "PORT")]
+    pub(super) components_port: Option<u16>,
+    /// The address of resolved components
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
+    pub(super) components_listen_address: IpAddr,
+    /// A file with the tokens for resolved components, one on each line (watched)
+    ///
+    /// It stands in for the environment variable `KEYREF_COMPONENTS_TOKEN`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) components_token_file: Option<PathBuf>,
+    /// How often components are resolved again, beside at each change of a file
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub(super) components_refresh: u64,
     /// The addresses of HTTP and gRPC, of which one must bind
     #[arg(
         long,

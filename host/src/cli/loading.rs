@@ -87,12 +87,13 @@ pub(super) async fn load(
     let listed = list(&session.given, &components, &resolver);
     let documents = std::mem::take(&mut session.documents);
     let wanted = components.iter().map(|inspected| &inspected.component);
+    let shown = documents.clone();
     let opening = open_configurations(&resolver, documents, wanted, &session.context, before);
     let (configurations, problems) = opening.await;
     if let Err(refusal) = findings.judge(problems) {
         return Ok(Err(refusal));
     }
-    let mut loaded = Loaded::new(resolver, listed);
+    let mut loaded = Loaded::new(resolver, listed).with_documents(shown);
     let mut opened = BTreeMap::new();
     for (config, store) in configurations {
         loaded.configurations.insert(config.name.clone(), store);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use keyref::api::{
-    Access, Ending, Handle, Identity, Options, Origins, Server, Settings, TlsFiles, Token,
+    Access, ComponentsOptions, Ending, Handle, Identity, Options, Origins, Server, Settings,
+    TlsFiles, Token,
 };
 use keyref::env::{self, Environment};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -193,6 +194,7 @@ fn options(
         options.tls = Some(files);
     }
     options.origins = origins;
+    options.components = components(arguments, environment)?;
     options.access = access;
     let file = arguments.app_api_token_file.as_ref();
     options.app_token = token(environment, env::APP_API_TOKEN, file)?;
@@ -204,6 +206,30 @@ fn options(
         options.request_time = Duration::from_secs(seconds);
     }
     Ok(options)
+}
+
+/// Where resolved components are served, if at all.
+fn components(
+    arguments: &ServeArguments,
+    environment: &Environment,
+) -> Result<Option<ComponentsOptions>> {
+    let Some(port) = arguments.components_port else {
+        return Ok(None);
+    };
+    let address = SocketAddr::new(arguments.components_listen_address, port);
+    let mut options = ComponentsOptions::new(address);
+    let file = arguments.components_token_file.as_ref();
+    options.token = token(environment, env::COMPONENTS_TOKEN, file)?;
+    options.refresh = Duration::from_secs(arguments.components_refresh);
+    let is_open = options.token.is_none() && !arguments.allow_public_without_token;
+    if is_open && !address.ip().is_loopback() {
+        bail!(
+            "components would be served with their secrets on an address that others can reach, \
+             to everybody: set `{}`, listen on 127.0.0.1, or say `--allow-public-without-token`",
+            env::COMPONENTS_TOKEN
+        );
+    }
+    Ok(Some(options))
 }
 
 /// What configurations say of the server, and the command line beside them.

@@ -49,7 +49,7 @@ pub struct AuditRecord<'r> {
     pub caller: &'r Caller,
     /// The app that is served.
     pub app_id: &'r str,
-    /// `get` or `bulk`.
+    /// `get` or `bulk`; `component` where a resolved component with a secret was given out.
     pub operation: &'static str,
     /// The store, as it was named; nothing where the request was refused before that was read.
     pub store: Option<&'r str>,

@@ -1,0 +1,187 @@
+//! Components with their references resolved, as a service of keyref's own over HTTP and gRPC.
+//!
+//! It gives out every secret that a component refers to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ::http::{HeaderMap, Request, Response};
+use bytes::Bytes;
+use tokio::sync::{Semaphore, watch};
+use tonic::body::Body;
+
+use self::grpc::Grpc;
+use self::recipient::Recipient;
+use self::refreshing::Refreshing;
+use self::state::State;
+use self::watching::Watching;
+use crate::api::access::Access;
+use crate::api::service::Service;
+use crate::api::token::Token;
+
+mod grpc;
+mod http;
+#[expect(
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::empty_structs_with_brackets,
+    unused_qualifications,
+    missing_debug_implementations,
+    unnameable_types,
+    unreachable_pub,
+    reason = "generated from proto/keyref/components/v1/components.proto"
+)]
+#[rustfmt::skip]
+mod proto;
+mod recipient;
+mod refreshing;
+mod state;
+mod watching;
+
+/// How many may watch at a time: each takes memory for the revisions that it knows.
+const MOST_WATCHERS: usize = 1_000;
+
+/// Where and how resolved components are served.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ComponentsOptions {
+    /// Where HTTP/1 and HTTP/2, with gRPC, are served.
+    pub address: SocketAddr,
+    /// What a caller must send as `authorization: Bearer TOKEN`; nothing where everyone may call.
+    pub token: Option<Token>,
+    /// How often all is resolved again, a tenth more or less: every minute. What is loaded anew is
+    /// resolved at once.
+    pub refresh: Duration,
+}
+
+impl ComponentsOptions {
+    /// Serves at an address, and asks for no token.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            token: None,
+            refresh: Duration::from_mins(1),
+        }
+    }
+}
+
+/// What the components are, and who may know. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Components {
+    inner: Arc<Inner>,
+    grpc: Grpc,
+}
+
+#[derive(Debug)]
+struct Inner {
+    service: Arc<Service>,
+    access: Access,
+    refresh: Duration,
+    states: watch::Sender<Option<Arc<State>>>,
+    watchers: Arc<Semaphore>,
+}
+
+impl Components {
+    /// Messages of gRPC may have this many bytes, but for a single component.
+    pub(crate) fn new(
+        service: Arc<Service>,
+        options: ComponentsOptions,
+        most_message: usize,
+    ) -> Self {
+        let ComponentsOptions {
+            address: _,
+            token,
+            refresh,
+        } = options;
+        let inner = Arc::new(Inner {
+            service,
+            access: Access { token },
+            refresh,
+            states: watch::Sender::default(),
+            watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
+        });
+        let grpc = Grpc::new(Arc::clone(&inner), most_message);
+        Self { inner, grpc }
+    }
+
+    /// Keeps up with what is loaded and with the secrets, for ever.
+    pub(crate) async fn refresh(&self) {
+        let inner = &self.inner;
+        let refreshing = Refreshing {
+            service: &inner.service,
+            states: &inner.states,
+            interval: inner.refresh,
+        };
+        refreshing.run().await;
+    }
+
+    /// Answers a request of either protocol.
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        let log = self.inner.service.settings().log;
+        let method = log.is_on.then(|| request.uri().path().to_owned());
+        let answer = self.dispatch(request).await;
+        if let Some(method) = method {
+            let code = answer.status().as_u16();
+            tracing::info!(
+                scope = "keyref.components",
+                method,
+                code,
+                "components called"
+            );
+        }
+        answer
+    }
+
+    async fn dispatch<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        let headers = request.headers();
+        let may_call = self.inner.access.admits(bearer(headers));
+        let content_type = headers.get(CONTENT_TYPE);
+        let is_grpc =
+            content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let protocol = if is_grpc { "grpc" } else { "http" };
+        let has_token = may_call && self.inner.access.token.is_some();
+        let (service, extensions) = (&self.inner.service, request.extensions());
+        let recipient = Recipient::of(service, protocol, extensions, headers, has_token);
+        if !may_call {
+            recipient.is_refused();
+        }
+        if is_grpc {
+            self.grpc.answer(request, recipient, may_call).await
+        } else {
+            http::answer(&self.inner, &request, recipient, may_call)
+        }
+    }
+}
+
+impl Inner {
+    /// The components as they are now; nothing until they have been resolved for the first time.
+    fn state(&self) -> Option<Arc<State>> {
+        self.states.borrow().clone()
+    }
+
+    /// Begins to watch; nothing where too many do.
+    fn watch(&self, recipient: Recipient) -> Option<Watching> {
+        let turn = Arc::clone(&self.watchers).try_acquire_owned().ok()?;
+        let (service, states) = (Arc::clone(&self.service), self.states.subscribe());
+        Some(Watching::new(service, recipient, states, turn))
+    }
+}
+
+/// The token that a caller sent.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let sent = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = sent.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}

@@ -1,0 +1,69 @@
+//! Who is given components, and the audit trail of it: a record for each secret that is given out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ::http::{Extensions, HeaderMap};
+
+use crate::api::audit::{AuditRecord, Caller};
+use crate::api::components::state::Shown;
+use crate::api::service::Service;
+use crate::component::Origin;
+
+/// What the trail names it.
+const OPERATION: &str = "component";
+
+/// Someone who asks for components.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipient {
+    service: Arc<Service>,
+    /// Nothing where there is no trail.
+    caller: Option<Caller>,
+}
+
+impl Recipient {
+    pub(crate) fn of(
+        service: &Arc<Service>,
+        protocol: &'static str,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+        has_token: bool,
+    ) -> Self {
+        let audit = service.audit.as_ref();
+        Self {
+            service: Arc::clone(service),
+            caller: audit.map(|_| Caller::of(protocol, extensions, headers, has_token)),
+        }
+    }
+
+    /// Takes note that this component is given out.
+    pub(crate) fn receives(&self, shown: &Shown) {
+        let secrets: BTreeSet<_> = shown.origins().filter_map(secret).collect();
+        for (store, secret) in secrets {
+            self.record(|record| {
+                (record.store, record.secret) = (Some(store), Some(secret));
+                record.rule = self.service.rule(store, Some(secret), record.decision);
+            });
+        }
+    }
+
+    /// Takes note that nothing is given, for want of the token.
+    pub(crate) fn is_refused(&self) {
+        self.record(|record| record.deny("token"));
+    }
+
+    fn record<'r>(&'r self, fill: impl FnOnce(&mut AuditRecord<'r>)) {
+        if let (Some(audit), Some(caller)) = (&self.service.audit, &self.caller) {
+            let mut record = AuditRecord::of(caller, &self.service.identity.app_id, OPERATION);
+            fill(&mut record);
+            audit.record(&record);
+        }
+    }
+}
+
+fn secret(origin: &Origin) -> Option<(&str, &str)> {
+    match origin {
+        Origin::Secret { store, secret, .. } => Some((store, secret)),
+        Origin::Variable(_) => None,
+    }
+}
