@@ -106,6 +106,7 @@ fn what_an_injector_says_is_served_and_what_has_no_meaning_named_once() {
         "--dapr-http-port",
         "0",
         "--dapr-grpc-port=0",
+        "--metrics-port=0",
         "--dapr-internal-grpc-port",
         "50002",
         "--dapr-listen-addresses",
@@ -164,6 +165,7 @@ fn flags_first_serve_without_the_name() {
         "resolve",
         "--dapr-http-port=0",
         "--dapr-grpc-port=0",
+        "--metrics-port=0",
         "--components-path",
         "r",
     ];
@@ -224,7 +226,12 @@ fn waiting_ends_when_the_server_is_ready() {
     let (_work, command) = daprd(&["--wait", "--dapr-http-port", &port]);
     let waiting = Process::start(command);
     waiting.wait_for_log("Dapr outbound NOT ready yet");
-    let (_work, command) = daprd(&["--dapr-http-port", &port, "--dapr-grpc-port=0"]);
+    let (_work, command) = daprd(&[
+        "--dapr-http-port",
+        &port,
+        "--dapr-grpc-port=0",
+        "--metrics-port=0",
+    ]);
     let _server = Server::run(command);
     let (status, log) = waiting.output();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -237,6 +244,7 @@ fn levels(arguments: &[&str]) -> (String, String) {
     let failing = [
         "--dapr-http-port=0",
         "--dapr-grpc-port=0",
+        "--metrics-port=0",
         "--enable-mtls",
         "--",
         "no-such-command",
@@ -271,7 +279,11 @@ fn the_log_goes_to_a_file_where_one_is_named() {
     let (work, daprd) = work();
     fs::write(work.path().join("daprd.log"), "first\n").unwrap();
     let arguments = ["--log-file", "daprd.log", "--", "no-such-command"];
-    let ports = ["--dapr-http-port=0", "--dapr-grpc-port=0"];
+    let ports = [
+        "--dapr-http-port=0",
+        "--dapr-grpc-port=0",
+        "--metrics-port=0",
+    ];
     let mut command = program(&daprd, work.path(), &[&ports[..], &arguments].concat(), &[]);
     let output = command.output().unwrap();
     assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
@@ -303,6 +315,7 @@ fn what_was_asked_of_stores_is_logged_at_the_end() {
         "--resources-path=r",
         "--dapr-http-port=0",
         "--dapr-grpc-port=0",
+        "--metrics-port=0",
     ]);
     let mut server = Server::run(command);
     for _ in 0..2 {
@@ -315,7 +328,12 @@ fn what_was_asked_of_stores_is_logged_at_the_end() {
 
 #[test]
 fn a_server_gives_up_what_lasts_longer_than_its_timeout() {
-    let (_work, command) = daprd(&["--timeout=1", "--dapr-http-port=0", "--dapr-grpc-port=0"]);
+    let (_work, command) = daprd(&[
+        "--timeout=1",
+        "--dapr-http-port=0",
+        "--dapr-grpc-port=0",
+        "--metrics-port=0",
+    ]);
     let server = Server::run(command);
     // A body that does not end.
     let mut stream = TcpStream::connect(server.http).unwrap();

@@ -2,7 +2,7 @@
 //! bounded, and no value is in the log.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long anything may take before a test has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How many connections are idle.
-const IDLE: usize = 5000;
+const IDLE: usize = 10_000;
 
 fn stream(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -202,6 +202,18 @@ fn a_client_that_does_not_read_is_cut_and_holds_little() {
     is_well(&server);
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
     assert!(ended.is_ok(), "its streams are held for ever");
+    // Writing fails once it is cut; until then it may have to wait as well.
+    stalling
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let is_cut = |error: &std::io::Error| {
+        let is_waiting = [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind());
+        !is_waiting
+    };
+    while !stalling.write(b"\r\n").is_err_and(|error| is_cut(&error)) {
+        assert!(begin.elapsed() < PATIENCE, "it is held for ever");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     // The kernel's buffers are all that there is to read.
     let mut read = Vec::new();
     drop(stalling.read_to_end(&mut read));
@@ -234,8 +246,13 @@ fn idle_connections_stay_and_hold_little() {
         }
     };
     let before = server.resident();
-    let mut connections: Vec<_> = (0..IDLE).map(|_| stream(server.http)).collect();
-    connections.iter_mut().for_each(&ask);
+    // Each asks at once: one that has said nothing for ten seconds is cut.
+    let begun = (0..IDLE).map(|_| {
+        let mut stream = stream(server.http);
+        ask(&mut stream);
+        stream
+    });
+    let mut connections: Vec<_> = begun.collect();
     let last = Instant::now();
     let grown = server.resident().saturating_sub(before);
     assert!(grown < u64::try_from(IDLE).unwrap() * 40, "{grown} KiB");
