@@ -55,7 +55,7 @@ def changed(_subscription, response):
 
 @app.get("/settings")
 async def settings():
-    return app.state.settings
+    return dict(sorted(app.state.settings.items()))
 
 
 @app.get("/credentials")
