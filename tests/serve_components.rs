@@ -14,7 +14,7 @@ use keyref::stores::{BulkRequest, SecretRequest, SecretStore, StoreError};
 use keyref::{Context, Document, Resolver};
 use keyref_tests::dapr::Empty;
 use keyref_tests::folder;
-use keyref_tests::gateway::{COMPONENTS, Event, Lines, List};
+use keyref_tests::gateway::{COMPONENTS, Component, Event, Lines, List};
 use keyref_tests::server::{Reply, Server, Stream, ask_at, call_at, refused};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -105,6 +105,7 @@ fn the_service_is_off_by_default() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list, whole")]
 fn lists_over_http_and_grpc_are_equal() {
     let endpoint = "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata: {name: a}\nspec:\n  \
         baseUrl: https://example.com\n  headers: [{name: h, secretKeyRef: {name: one, key: one}}]\n  \
@@ -134,7 +135,7 @@ fn lists_over_http_and_grpc_are_equal() {
     let method = format!("{COMPONENTS}/List");
     let reply: Reply<List> = call_at(address, &method, &Empty {}, &[]);
     let components = reply.message.unwrap().components;
-    let shapes: Vec<_> = components.iter().map(|found| found.to_json()).collect();
+    let shapes: Vec<_> = components.iter().map(Component::to_json).collect();
     assert_eq!(listed, json!({"components": shapes}));
     // And what a watcher is told.
     let mut stream = Stream::open(address, &format!("{COMPONENTS}/Watch"), &Empty {}, &[]);
