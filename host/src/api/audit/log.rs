@@ -20,6 +20,8 @@ const MOST_BYTES: usize = 16 << 20;
 const MOST_WRITTEN: usize = 64 << 10;
 /// How long after a loss it is tried again to tell it, where no record comes.
 const TELL_AFTER: Duration = Duration::from_secs(1);
+/// How long the writer rests after each write: a record is that much later at the most.
+const REST: Duration = Duration::from_millis(5);
 /// How long the last records may take to be written at the end.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -211,6 +213,8 @@ impl Writer {
             } else {
                 self.shared.failed.fetch_add(number, Ordering::Relaxed);
             }
+            // Who is not waiting need not be woken, which costs each request more than its record.
+            thread::sleep(REST);
         }
         self.tell_losses();
     }
