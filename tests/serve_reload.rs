@@ -138,6 +138,60 @@ fn what_is_broken_stays_as_it_was_and_the_rest_is_taken_over() {
 }
 
 #[test]
+fn a_warning_about_another_component_keeps_nothing_that_has_gone() {
+    let (work, server) = server(&[]);
+    let odd = component("odd", "foo.bar", "[]");
+    let both = format!("{odd}---\n{}", store("two", "two.json"));
+    write(&work, "r/both.yaml", &both);
+    until(&server, "two", "s3cr3t-2");
+    write(&work, "r/both.yaml", &odd);
+    until(&server, "two", UNKNOWN);
+    // Nor does a type that is denied from then on.
+    write(&work, "r/both.yaml", &both);
+    until(&server, "two", "s3cr3t-2");
+    let denied = "kind: Configuration\nspec: {components: {deny: [state.redis]}}\n";
+    write(&work, "c.yaml", denied);
+    write(&work, "r/both.yaml", &component("two", "state.redis", "[]"));
+    until(&server, "two", UNKNOWN);
+}
+
+#[test]
+fn policy_counts_whatever_is_wrong_with_documents() {
+    let (work, server) = server(&[]);
+    // Its problem stands in the file that has not changed.
+    write(&work, "r/a.yaml", &store("one", "two.json"));
+    server.wait_for_log("duplicate definition");
+    let scopes =
+        "kind: Configuration\nspec: {secrets: {scopes: [{storeName: one, defaultAccess: deny}]}}\n";
+    write(&work, "c.yaml", scopes);
+    until(&server, "one", "ERR_PERMISSION_DENIED");
+}
+
+#[test]
+fn a_store_whose_own_reference_is_denied_goes() {
+    let (work, server) = server(&[]);
+    let reference = "[{name: secretsFile, secretKeyRef: {name: file, key: file}}]";
+    let needy = component("two", "secretstores.local.file", reference);
+    write(
+        &work,
+        "one.json",
+        "{\"key\": \"s3cr3t-1\", \"file\": \"two.json\"}",
+    );
+    until(&server, "one", "s3cr3t-1");
+    thread::sleep(SILENCE);
+    write(
+        &work,
+        "r/two.yaml",
+        &format!("{needy}auth: {{secretStore: one}}\n"),
+    );
+    until(&server, "two", "s3cr3t-2");
+    let scopes = "kind: Configuration\nspec: {secrets: {scopes: [{storeName: one, deniedSecrets: [file]}]}}\n";
+    write(&work, "c.yaml", scopes);
+    until(&server, "two", UNKNOWN);
+    assert_eq!(read(&server, "one"), "s3cr3t-1");
+}
+
+#[test]
 fn what_is_optional_or_left_out_stays_as_well_where_it_breaks() {
     let (work, server) = server(&["--mode", "dapr"]);
     let optional =

@@ -117,10 +117,11 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Whether Dapr lets anybody read a variable of this name: not its own, nor the app's token.
+/// Whether nobody may read a variable of this name: Dapr's own, the app's token, and that of our own
+/// which opens every component.
 pub(crate) fn is_refused(name: &str) -> bool {
     let name = name.to_uppercase();
-    name == "APP_API_TOKEN" || name.starts_with("DAPR_")
+    name == APP_API_TOKEN || name == COMPONENTS_TOKEN || name.starts_with("DAPR_")
 }
 
 /// Whether an `envRef` may name this variable: by Dapr's list of refusals, and by the allow-list

@@ -271,9 +271,12 @@ impl Secrets {
             } => {
                 self.decide(store, secret)?;
                 let named = read(&self.door.stores).get(store).cloned();
-                named.map_or(Ok(()), |named| {
-                    self.granted_namespace(&named, namespace, context).map(drop)
-                })
+                match named {
+                    Some(named) => self.granted_namespace(&named, namespace, context).map(drop),
+                    // One that cannot be used now may be usable again.
+                    None if self.contains(store) => Ok(()),
+                    None => self.named(store, &Run::default()).map(drop),
+                }
             }
         }
     }

@@ -45,8 +45,14 @@ impl Origins {
 
     /// Whether every page in every browser may call.
     pub fn has_all(&self) -> bool {
+        // `https://*` names nobody either.
+        let names_nobody = |begin: &str| {
+            let mut schemes = ["http://", "https://"].iter();
+            schemes.any(|scheme| scheme.starts_with(begin))
+        };
         let is_all = |pattern: &Pattern| {
-            pattern.begin.is_empty() && pattern.end.as_deref().is_some_and(str::is_empty)
+            let end = pattern.end.as_deref();
+            names_nobody(&pattern.begin) && end.is_some_and(str::is_empty)
         };
         self.0.iter().any(is_all)
     }

@@ -195,8 +195,7 @@ impl Server {
             ..whole.clone()
         });
         let of_http = Protocol::Http(whole);
-        let tls = options.tls.map(Tls::open).transpose();
-        let tls = tls.map_err(|reason| ServeError::Tls { reason })?;
+        let tls = open(options.tls)?;
         let place = Place {
             folder: options.unix.as_deref(),
             app_id: &service.identity.app_id,
@@ -207,8 +206,9 @@ impl Server {
         let grpc = bind_api("gRPC", &options.grpc, &place, &of_grpc, most_body).await?;
         let public = bind_one("public HTTP", options.public, &of_public, most_head).await?;
         let metrics = bind_one("metrics", options.metrics, &of_metrics, most_head).await?;
-        let (components, of_components) =
-            bind_components(&service, options.components, most_body, most_head).await?;
+        let most = (most_body, most_head);
+        let of_components = bind_components(&service, options.components, place.tls, most);
+        let (components, of_components) = of_components.await?;
         Ok(Self {
             http: addresses(&http),
             grpc: addresses(&grpc),
@@ -339,6 +339,12 @@ async fn bind_one(
     }
 }
 
+/// Reads the files for TLS, where there are any.
+fn open(files: Option<TlsFiles>) -> Result<Option<Tls>, ServeError> {
+    let tls = files.map(Tls::open).transpose();
+    tls.map_err(|reason| ServeError::Tls { reason })
+}
+
 /// Where HTTP and gRPC are served, and how, besides their addresses.
 struct Place<'p> {
     /// The folder for sockets, which take the place of addresses.
@@ -427,8 +433,8 @@ fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
 async fn bind_components(
     service: &Arc<Service>,
     options: Option<ComponentsOptions>,
-    most_body: usize,
-    most_head: usize,
+    tls: Option<&Tls>,
+    (most_body, most_head): (usize, usize),
 ) -> Result<(Option<Components>, Vec<Listener>), ServeError> {
     let Some(options) = options else {
         return Ok((None, Vec::new()));
@@ -436,7 +442,7 @@ async fn bind_components(
     let address = options.address;
     let components = Components::new(Arc::clone(service), options, most_body);
     let protocol = Protocol::Components(components.clone());
-    let bound = bind_one("components", Some(address), &protocol, most_head).await?;
+    let bound = bind_any("components", &[address], tls, &protocol, most_head).await?;
     Ok((Some(components), bound))
 }
 

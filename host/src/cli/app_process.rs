@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use keyref::api::{Identity, Server};
+use keyref::env;
 use keyref::problem::terminal_safe;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use rustix::termios::tcgetpgrp;
@@ -59,6 +60,7 @@ const NOT_FOR_APPS: &[&str] = &[
     "DAPR_CERT_KEY",
     "DAPR_SENTRY_TOKEN_FILE",
     "DAPR_TRUST_ANCHORS",
+    env::COMPONENTS_TOKEN,
 ];
 
 impl AppProcess {

@@ -116,6 +116,13 @@ impl Snapshot {
         entries(self) != entries(other)
     }
 
+    /// The names of the documents that are not as they are in another.
+    pub(super) fn changed_documents(&self, other: &Self) -> Vec<String> {
+        let names = self.documents.iter().chain(&other.documents);
+        let names = names.map(|entry| entry.name.to_string());
+        names.filter(|name| self.differs(other, name)).collect()
+    }
+
     /// The same with the files of these names as they are in another.
     pub(super) fn with(&self, other: &Self, names: &BTreeSet<String>) -> Self {
         Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use keyref::api::{Loaded, LoadedComponent, Settings};
-use keyref::component::Component;
+use keyref::component::{Component, Property};
 use keyref::configuration::{self, ConfigurationStore};
 use keyref::env::Environment;
 use keyref::error::Class;
@@ -81,6 +81,7 @@ pub(super) async fn load(
     all.extend(problems);
     all.extend(session.slips(&resolver.stores(), &[]));
     let mut findings = Findings::of(&components, session.resolver.mode());
+    findings.is_reload = before.served.is_some();
     if let Err(refusal) = findings.judge(all) {
         return Ok(Err(refusal));
     }
@@ -205,13 +206,18 @@ impl Served {
         is_secrets || self.loaded.configurations.contains_key(name)
     }
 
-    /// What is wrong and could be served as it was before: an error, or why a store is not open.
-    pub(super) fn losses(&self) -> impl Iterator<Item = &Problem> {
-        self.tolerated.iter().filter(|problem| {
+    /// What is wrong and could be served as it was before: an error, or why a store is not open that
+    /// was. What policy denies is no loss.
+    pub(super) fn losses(&self, before: &Before<'_>) -> Vec<&Problem> {
+        let wrong = self.tolerated.iter().filter(|problem| {
             let subject = problem.subject.as_ref();
-            let is_lost = subject.is_some_and(|subject| !self.has(&subject.component));
-            diagnostics::is_error(problem) || is_lost
-        })
+            let is_lost = subject.is_some_and(|subject| {
+                let name = &subject.component;
+                before.has(name) && !self.has(name)
+            });
+            problem.class != Class::PolicyDenied && (diagnostics::is_error(problem) || is_lost)
+        });
+        wrong.collect()
     }
 }
 
@@ -328,15 +334,17 @@ fn unusable(resolved: &ResolvedComponent, error: StoreError) -> Problem {
         items.find(|item| item.name.eq_ignore_ascii_case(name))
     });
     let place = item.map_or(&component.type_position, |item| &item.position);
-    let mut properties = resolved.properties.iter();
-    let is_secret = properties.any(|property| {
-        let is_meant = |name: &str| property.name.eq_ignore_ascii_case(name);
-        matches!(property.value, Value::Secret(_)) && error.property.is_none_or(is_meant)
+    let is_secret = |property: &Property| matches!(property.value, Value::Secret(_));
+    // A setting can go by another name than the one that the error has.
+    let is_plain = error.property.is_some_and(|name| {
+        let mut properties = resolved.properties.iter();
+        let meant = properties.find(|property| property.name.eq_ignore_ascii_case(name));
+        meant.is_some_and(|property| !is_secret(property))
     });
-    let reason = if is_secret {
-        "the store cannot be used as it is set up"
-    } else {
+    let reason = if is_plain || !resolved.properties.iter().any(is_secret) {
         error.message.as_str()
+    } else {
+        "the store cannot be used as it is set up"
     };
     let name = terminal_safe(&component.name);
     let message = format!("configuration store `{name}`: {reason}");
@@ -366,6 +374,8 @@ fn capabilities(component: &Component) -> Vec<String> {
 /// Tells what ends a load from what does not.
 struct Findings {
     mode: Mode,
+    /// Whether something is served already: what policy denies then goes, and ends nothing.
+    is_reload: bool,
     /// Components that may fail.
     optional: BTreeSet<String>,
     /// The components, each with its type as Dapr shows it.
@@ -381,6 +391,7 @@ impl Findings {
             .filter(|component| component.ignore_errors);
         Self {
             mode,
+            is_reload: false,
             optional: optional.map(|component| component.name.clone()).collect(),
             types: components
                 .map(|component| {
@@ -414,7 +425,8 @@ impl Findings {
         let subject = problem.subject.as_ref();
         let is_optional = subject.is_some_and(|subject| self.optional.contains(&subject.component));
         let is_left_out = self.mode == Mode::Dapr && problem.class == Class::DocumentSyntax;
-        diagnostics::is_error(problem) && !is_optional && !is_left_out
+        let is_denied = self.is_reload && problem.class == Class::PolicyDenied && subject.is_some();
+        diagnostics::is_error(problem) && !is_optional && !is_left_out && !is_denied
     }
 }
 

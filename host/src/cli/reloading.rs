@@ -152,10 +152,18 @@ impl<'s> Reloading<'s> {
             let loaded = load(self.global, &snapshot, &before).await?;
             let tried = reverted.len() + before.kept.len();
             match &loaded {
-                Ok(served) => self.give_way(served.losses(), &mut reverted, &mut before),
+                Ok(served) => {
+                    let losses = served.losses(&before);
+                    self.give_way(losses.into_iter(), &mut reverted, &mut before);
+                }
                 Err(refusal) => {
                     refusal.problems.iter().for_each(loading::log);
                     self.give_way(refusal.problems.iter(), &mut reverted, &mut before);
+                    if reverted.len() + before.kept.len() == tried {
+                        // What is wrong stands where nothing has changed: no document counts, and
+                        // policy still does.
+                        reverted.extend(self.seen.changed_documents(&self.good));
+                    }
                 }
             }
             if reverted.len() + before.kept.len() == tried {

@@ -188,10 +188,16 @@ fn database(config: &StoreConfig, parameters: &Parameters) -> Result<Config, Sto
             let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
             let _ = write!(options, " -c {name}={value}");
         } else if !IDLE.contains(&name.as_str()) {
-            return Err(wrong(&format!(
-                "has `{}`, which is not supported",
+            // What looks like a name can be the rest of a password with a space.
+            let is_name = OTHERS
+                .iter()
+                .any(|begin| name.to_ascii_lowercase().starts_with(begin));
+            let shown = if is_name {
                 printable(name)
-            )));
+            } else {
+                "…".into()
+            };
+            return Err(wrong(&format!("has `{shown}`, which is not supported")));
         }
     }
     if !options.is_empty() {
@@ -234,14 +240,18 @@ fn database(config: &StoreConfig, parameters: &Parameters) -> Result<Config, Sto
     Ok(found)
 }
 
+/// How the names begin that are about how a connection is made.
+const OTHERS: &[&str] = &[
+    "channel", "gss", "krb", "pass", "pool_", "require", "service", "ssl", "target",
+];
+
 /// Whether a name can be one of the session's settings. A slip in what is about safety is none.
 fn is_session_setting(name: &str) -> bool {
-    const OTHERS: &[&str] = &[
-        "channel", "gss", "krb", "pass", "pool_", "require", "service", "ssl", "target",
-    ];
     let is_known = |b: u8| b.is_ascii_alphabetic() || b == b'_' || b == b'.';
+    // The server takes its settings in any case.
+    let name = name.to_ascii_lowercase();
     let is_other = OTHERS.iter().any(|begin| name.starts_with(begin));
-    name.bytes().all(is_known) && !is_other && !IDLE.contains(&name)
+    name.bytes().all(is_known) && !is_other && !IDLE.contains(&name.as_str())
 }
 
 #[cfg(test)]
