@@ -222,6 +222,15 @@ fn types_that_are_denied_are_not_loaded() {
 }
 
 #[test]
+fn the_token_for_components_is_no_secret_of_a_store() {
+    let (_work, server) = two_stores(&[], &[("KEYREF_COMPONENTS_TOKEN", "t0ken"), ("OTHER", "v")]);
+    let read = |ask: &str| server.ask(&format!("GET /v1.0/secrets/env/{ask}")).body;
+    assert_eq!(read("OTHER"), "{\"OTHER\":\"v\"}\n");
+    assert!(!read("KEYREF_COMPONENTS_TOKEN").contains("t0ken"));
+    assert!(!read("bulk").contains("t0ken"));
+}
+
+#[test]
 fn a_token_that_cannot_be_read_is_not_none() {
     use std::os::unix::ffi::OsStrExt as _;
 
