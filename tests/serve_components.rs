@@ -358,6 +358,44 @@ fn only_the_token_admits() {
 }
 
 #[test]
+fn a_token_that_is_no_longer_one_ends_what_it_watches() {
+    let work = folder(&[
+        ("r/a.yaml", component("a", "one").as_bytes()),
+        ("secrets.json", b"{\"one\": \"s3cr3t-1\"}"),
+        ("tokens", b"t0ken\n"),
+    ]);
+    let arguments = [
+        "--resources",
+        "r",
+        "--store",
+        "vault=local.file:secrets.json",
+        "--components-port",
+        "0",
+        "--components-token-file",
+        "tokens",
+    ];
+    let server = Server::start(work.path(), &arguments, &[]);
+    let address = server.components.unwrap();
+    let headers = [("authorization", "Bearer t0ken")];
+    let watching = std::thread::spawn(move || {
+        // To the end.
+        ask_at(address, "GET /v1/components?watch=true", &headers, "")
+    });
+    let mut stream = Stream::open(address, &format!("{COMPONENTS}/Watch"), &Empty {}, &headers);
+    for _ in 0..2 {
+        assert!(stream.receive::<Empty>().is_some());
+    }
+    fs::write(work.path().join("tokens"), "other\n").unwrap();
+    assert_eq!(stream.end(), Some(16));
+    let told = watching.join().unwrap().body;
+    assert!(told.contains("s3cr3t-1"), "{told}");
+    let last = told.lines().rfind(|line| line.starts_with('{')).unwrap();
+    let expected = "{\"code\":\"unauthenticated\",\"message\":\"the token of `authorization: \
+                    Bearer TOKEN` is missing or wrong\"}";
+    assert_eq!(last, expected);
+}
+
+#[test]
 fn the_trail_has_each_secret_that_is_given_out() {
     let arguments = ["--audit-log", "trail.jsonl"];
     let (work, mut server) = server(&arguments, &[("KEYREF_COMPONENTS_TOKEN", "t0ken")]);

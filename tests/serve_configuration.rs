@@ -177,6 +177,88 @@ fn a_subscription_ends_when_it_is_asked_to() {
     );
 }
 
+/// A subscription in the name of a token.
+fn subscribe_with(server: &Server, method: &str, token: &str) -> Stream {
+    let request = GetItems {
+        store: "cfg".to_owned(),
+        keys: Vec::new(),
+    };
+    let token = [("dapr-api-token", token)];
+    let mut stream = Stream::open(server.grpc, &format!("{DAPR}/{method}"), &request, &token);
+    assert_eq!(stream.status, None);
+    assert!(stream.receive::<Change>().unwrap().items.is_empty());
+    stream
+}
+
+#[test]
+fn a_token_that_is_no_longer_one_ends_its_subscriptions() {
+    let work = folder(&[
+        ("r/cfg.yaml", STORE.as_bytes()),
+        ("items.yaml", b"a: one\n"),
+        ("tokens", b"0ld\nn3w\n"),
+    ]);
+    let arguments = ["--resources", "r", "--dapr-api-token-file", "tokens"];
+    let server = Server::start(work.path(), &arguments, &[]);
+    let mut old = subscribe_with(&server, "SubscribeConfiguration", "0ld");
+    let mut new = subscribe_with(&server, "SubscribeConfigurationAlpha1", "n3w");
+    fs::write(work.path().join("tokens"), "n3w\n").unwrap();
+    assert_eq!(old.end(), Some(16));
+    write(&work, "a: two\n");
+    assert_eq!(values(&new.receive().unwrap()), [("a", "two")]);
+    assert!(!server.log().contains("n3w"), "{}", server.log());
+}
+
+#[test]
+fn an_api_that_is_denied_ends_its_subscriptions() {
+    let (listener, address) = listen("127.0.0.1:0");
+    let told = app(listener, 9);
+    let work = folder(&[
+        ("r/cfg.yaml", STORE.as_bytes()),
+        ("items.yaml", b"a: one\n"),
+        ("c.yaml", b"kind: Configuration\nspec: {}\n"),
+    ]);
+    let port = address.port().to_string();
+    let arguments = [
+        "--resources",
+        "r",
+        "--config",
+        "c.yaml",
+        "--app-port",
+        &port,
+    ];
+    let server = Server::start(work.path(), &arguments, &[]);
+    let (_, mut stream) = subscribe(&server, "SubscribeConfiguration", &[]);
+    let (_, mut alpha) = subscribe(&server, "SubscribeConfigurationAlpha1", &[]);
+    let _id = subscribe_app(&server, "");
+    write(&work, "a: two\n");
+    assert_eq!(
+        told.recv_timeout(PATIENCE).unwrap().body["items"]["a"]["value"],
+        "two"
+    );
+    let deny = |protocol: &str| {
+        let rule = format!("{{name: configuration, version: v1, protocol: {protocol}}}");
+        format!("kind: Configuration\nspec: {{api: {{denied: [{rule}]}}}}\n")
+    };
+    fs::write(work.path().join("c.yaml"), deny("grpc")).unwrap();
+    // One change more, which had come before.
+    let change: Change = stream.receive().unwrap();
+    assert_eq!(values(&change), [("a", "two")]);
+    assert_eq!(stream.end(), Some(12));
+    assert_eq!(values(&alpha.receive().unwrap()), [("a", "two")]);
+    // The app's is one over HTTP.
+    write(&work, "a: three\n");
+    assert_eq!(values(&alpha.receive().unwrap()), [("a", "three")]);
+    assert_eq!(
+        told.recv_timeout(PATIENCE).unwrap().body["items"]["a"]["value"],
+        "three"
+    );
+    fs::write(work.path().join("c.yaml"), deny("http")).unwrap();
+    server.wait_for_log("the subscription ends: its API is denied now");
+    write(&work, "a: four\n");
+    assert_eq!(values(&alpha.receive().unwrap()), [("a", "four")]);
+    assert!(told.recv_timeout(SILENCE).is_err());
+}
+
 /// What an app was told: the path, the headers and the body.
 struct Told {
     path: String,

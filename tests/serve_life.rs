@@ -189,9 +189,9 @@ fn types_that_are_denied_are_not_loaded() {
         ("secretstores.local.env/v1", true),
         // Dapr would open it: it compares types as they are written.
         ("SecretStores.Local.env/V1", true),
+        // It opens the same component.
+        ("secretstores.local.env/v0", true),
         ("secretstores.local.env/v2", false),
-        ("secretstores.local.env/v1/x", false),
-        ("", false),
     ] {
         let config = format!("kind: Configuration\nspec: {{components: {{deny: ['{deny}']}}}}\n");
         let work = folder(&[
@@ -212,13 +212,33 @@ fn types_that_are_denied_are_not_loaded() {
         let part = "component `env` is not loaded because components of type";
         assert_eq!(log.contains(part), is_denied, "{deny}: {log}");
     }
-    let work = folder(&[(
-        "c.yaml",
-        b"kind: Configuration\nspec: {components: {denied: [x]}}\n",
-    )]);
-    let (status, log) = refused(work.path(), &["--config", "c.yaml"], &[]);
-    assert_eq!(status.code(), Some(1));
-    assert!(log.contains("the field cannot be read"), "{log}");
+    let no_type = "an entry of `components.deny` names no type";
+    for (spec, reason) in [
+        (
+            "spec: {components: {denied: [x]}}",
+            "the field cannot be read",
+        ),
+        ("spec: {components: {deny: ['']}}", no_type),
+        ("spec: {components: {deny: [x/]}}", no_type),
+        (
+            "spec: {components: {deny: [secretstores.local.env/v1/x]}}",
+            no_type,
+        ),
+        ("spec: {components: {deny: [secretstores.*]}}", no_type),
+        (
+            "spec: {components: {deny: ['secretstores.local.env ']}}",
+            no_type,
+        ),
+        ("spec: {components: {deny: [secretstores]}}", no_type),
+        ("spec:", "the Configuration has no `spec`"),
+        ("", "the Configuration has no `spec`"),
+    ] {
+        let config = format!("kind: Configuration\n{spec}\n");
+        let work = folder(&[("c.yaml", config.as_bytes())]);
+        let (status, log) = refused(work.path(), &["--config", "c.yaml"], &[]);
+        assert_eq!(status.code(), Some(1), "{spec}");
+        assert!(log.contains(reason), "{spec}: {log}");
+    }
 }
 
 #[test]

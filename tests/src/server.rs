@@ -395,6 +395,13 @@ impl Stream {
         self.within(PATIENCE).expect("a message comes, or the end")
     }
 
+    /// The status that the stream ends with, after its last message; nothing where it breaks off.
+    pub fn end(&mut self) -> Option<u32> {
+        assert_eq!(self.receive::<crate::dapr::Empty>(), None);
+        let trailers = self.runtime.block_on(self.body.trailers()).ok()??;
+        trailers.get("grpc-status")?.to_str().ok()?.parse().ok()
+    }
+
     /// Whether no message comes for a while.
     pub fn is_silent(&mut self, time: Duration) -> bool {
         self.within::<crate::dapr::Empty>(time).is_err()

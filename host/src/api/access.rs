@@ -75,6 +75,15 @@ impl Access {
         };
         sent.is_some_and(|sent| token.is(sent))
     }
+
+    /// Waits until a caller that sent this token may not call.
+    pub(crate) async fn refuses(&self, sent: Option<&[u8]>) {
+        match (&self.token, sent) {
+            (None, _) => std::future::pending().await,
+            (Some(_), None) => {}
+            (Some(token), Some(sent)) => token.is_no_longer(sent).await,
+        }
+    }
 }
 
 impl ApiLists {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::api::app::deliver;
 use crate::api::end::Phase;
 use crate::api::fault::{Code, Fault};
+use crate::api::grant::Grant;
 use crate::api::metrics::Operation;
 use crate::api::service::{Loaded, Service};
 use crate::configuration::{ConfigurationStore, Items, ItemsRequest, Known};
@@ -104,11 +105,13 @@ impl Service {
         })
     }
 
-    /// Subscribes for the app, which is told each change by a request of its own.
+    /// Subscribes for the app, which is told each change by a request of its own for as long as the
+    /// grant holds.
     pub(crate) async fn subscribe_app(
         self: &Arc<Self>,
         store: &str,
         request: ItemsRequest,
+        grant: Grant,
     ) -> Result<String, Fault> {
         self.configuration_store(store)?;
         let Some(app) = self.app.clone() else {
@@ -119,7 +122,16 @@ impl Service {
         let mut subscription = self.subscribe(store, request).await?;
         subscription.counts_end = false;
         let id = subscription.id.clone();
-        tokio::spawn(deliver(app, store.to_owned(), subscription));
+        let delivering = deliver(app, store.to_owned(), subscription);
+        let (store, of) = (store.to_owned(), id.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = delivering => {}
+                _ = grant.withdrawn() => {
+                    tracing::info!(store, id = of, "the subscription ends: its API is denied now");
+                }
+            }
+        });
         Ok(id)
     }
 

@@ -12,13 +12,17 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use crate::api::access::TOKEN_HEADER;
+use crate::api::access::{ApiLists, TOKEN_HEADER};
 use crate::api::audit::{AuditRecord, Caller};
 use crate::api::cors::Origins;
 use crate::api::fault::{CLASS, Code, Fault};
+use crate::api::grant::Grant;
 use crate::api::json::Json;
 use crate::api::metrics::{self, Denial, Place};
-use crate::api::route::{Ask, DAPR_APIS, DAPR_VERSIONS, INVOKE, Route, route};
+use crate::api::route::{
+    Ask, CONFIGURATION, CONFIGURATION_ALPHA, DAPR_APIS, DAPR_VERSIONS, INVOKE, Route, Version,
+    route,
+};
 use crate::api::service::{STALE, Service};
 use crate::api::{configuration, go, items, metadata};
 use crate::cache::Cache;
@@ -275,7 +279,7 @@ impl Http {
                 );
                 Ok(data(json))
             }
-            Route::Configuration(_, ask) => self.configuration(ask, &request).await,
+            Route::Configuration(version, ask) => self.configuration(version, ask, &request).await,
             Route::Metadata => {
                 // Without a token nobody's body is read.
                 if self.surface == Surface::Whole {
@@ -301,7 +305,12 @@ impl Http {
         }
     }
 
-    async fn configuration<B>(&self, ask: Ask, request: &Request<B>) -> Result<Answer, Fault> {
+    async fn configuration<B>(
+        &self,
+        version: Version,
+        ask: Ask,
+        request: &Request<B>,
+    ) -> Result<Answer, Fault> {
         let query = request.uri().query();
         let service = &self.service;
         let wanted = || {
@@ -318,7 +327,12 @@ impl Http {
                 items::write(&mut json, &found);
             }
             Ask::Subscribe { store } => {
-                let id = service.subscribe_app(&store, wanted()).await?;
+                let is_open: fn(&ApiLists) -> bool = match version {
+                    Version::V1 => |lists| lists.allows_http(CONFIGURATION),
+                    Version::V1Alpha1 => |lists| lists.allows_http(CONFIGURATION_ALPHA),
+                };
+                let grant = Grant::of_app(service).with_api(is_open);
+                let id = service.subscribe_app(&store, wanted(), grant).await?;
                 json.object([("id", id.as_str())], Json::text);
             }
             Ask::Unsubscribe { store, id } => {

@@ -34,6 +34,7 @@ mod cors;
 mod end;
 mod fault;
 mod go;
+mod grant;
 mod grpc;
 mod head_time;
 mod http;

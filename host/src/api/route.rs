@@ -35,12 +35,12 @@ pub(crate) enum Ask {
 
 const SECRET: Api = secrets("v1.0/secrets/{secretStoreName}/{key}");
 const SECRETS: Api = secrets("v1.0/secrets/{secretStoreName}/bulk");
-const CONFIGURATION: Api = Api {
+pub(crate) const CONFIGURATION: Api = Api {
     name: "configuration",
     version: "v1",
     route: "v1.0/configuration/{storeName}",
 };
-const CONFIGURATION_ALPHA: Api = Api {
+pub(crate) const CONFIGURATION_ALPHA: Api = Api {
     name: "configuration",
     version: "v1alpha1",
     route: "v1.0-alpha1/configuration/{storeName}",

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::api::access::Access;
+use crate::api::access::{Access, ApiLists};
 use crate::api::app::App;
 use crate::api::audit::{Audit, AuditDecision, AuditRecord, Caller};
 use crate::api::configuration::Subscriptions;
@@ -179,7 +179,7 @@ pub(crate) struct Service {
     pub(crate) timeout: Duration,
     /// How many bytes of bodies may be held at a time, of all requests together.
     pub(crate) bodies: Arc<Semaphore>,
-    settings: RwLock<Arc<Settings>>,
+    settings: watch::Sender<Arc<Settings>>,
     loaded: watch::Sender<Option<Arc<Loaded>>>,
     app_ready: AtomicBool,
     /// What callers have added to the metadata.
@@ -226,7 +226,7 @@ impl Service {
             audit: None,
             timeout,
             bodies: Arc::new(Semaphore::new(MOST_BODIES)),
-            settings: RwLock::default(),
+            settings: watch::Sender::default(),
             loaded: watch::Sender::default(),
             app_ready,
             extended: Mutex::default(),
@@ -246,16 +246,18 @@ impl Service {
 
     /// Goes by these settings from now on.
     pub(crate) fn set(&self, settings: Settings) {
-        let settings = Arc::new(settings);
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = settings;
+        self.settings.send_replace(Arc::new(settings));
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
-        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&settings)
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Waits until the lists of APIs close what was open.
+    pub(crate) async fn closes(&self, is_open: fn(&ApiLists) -> bool) {
+        let mut settings = self.settings.subscribe();
+        // The sender is there for as long as this is.
+        drop(settings.wait_for(|settings| !is_open(&settings.api)).await);
     }
 
     /// Serves this from now on. Requests that have begun end with what was there before.

@@ -243,6 +243,9 @@ pub fn denied_types(
         let components: Option<Components> = serde_yaml::from_value(components)
             .map_err(|_| vec![Refusal::unreadable("components").problem(document)])?;
         if let Some(deny) = components.and_then(|components| components.deny) {
+            if mode == Mode::Strict && !deny.iter().all(|entry| DeniedTypes::is_entry(entry)) {
+                return Err(vec![NO_TYPE.problem(document)]);
+            }
             denied = deny.into_iter().collect();
         }
     }
@@ -267,8 +270,11 @@ fn spec(
     configuration.apply_merge().map_err(|_| unreadable())?;
     let configuration: Option<Configuration> =
         serde_yaml::from_value(configuration).map_err(|_| unreadable())?;
-    let spec = configuration.and_then(|configuration| configuration.spec);
-    Ok(spec.unwrap_or_default())
+    match configuration.and_then(|configuration| configuration.spec) {
+        // A file that has been cut would guard nothing any more.
+        None if mode == Mode::Strict => Err(vec![NO_SPEC.problem(document)]),
+        spec => Ok(spec.unwrap_or_default()),
+    }
 }
 
 /// Why a field is refused. What stands in it can be a variable's value, so nothing of it is shown.
@@ -277,6 +283,20 @@ struct Refusal {
     message: &'static str,
     hint: &'static str,
 }
+
+/// In strict mode, what would deny nothing is a slip.
+const NO_TYPE: Refusal = Refusal {
+    field: "deny",
+    message: "an entry of `components.deny` names no type",
+    hint: "write `state.redis`, or `state.redis/v1`: each type in full",
+};
+
+/// In strict mode, what would guard nothing is a slip.
+const NO_SPEC: Refusal = Refusal {
+    field: "spec",
+    message: "the Configuration has no `spec`, so it would leave all stores open",
+    hint: "write `spec: {secrets: {scopes: []}}` where that is meant",
+};
 
 impl Refusal {
     fn unreadable(field: &'static str) -> Self {

@@ -1,12 +1,13 @@
 //! Tokens: what callers must send, and what the app asks for.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 use http::HeaderValue;
 use subtle::{Choice, ConstantTimeEq as _};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::api::looks::{LOOK_EVERY, Looks};
@@ -23,7 +24,7 @@ pub struct Token(Arc<Tokens>);
 struct Tokens {
     path: Option<PathBuf>,
     /// None where the file has become unfit: then no caller is admitted.
-    values: RwLock<Vec<SecretValue>>,
+    values: watch::Sender<Vec<SecretValue>>,
 }
 
 /// Why there is no token in a file.
@@ -35,7 +36,7 @@ impl From<SecretValue> for Token {
     fn from(value: SecretValue) -> Self {
         Self(Arc::new(Tokens {
             path: None,
-            values: RwLock::new(vec![value]),
+            values: watch::Sender::new(vec![value]),
         }))
     }
 }
@@ -58,7 +59,7 @@ impl Token {
     /// Panics outside a tokio runtime.
     pub fn file(path: impl Into<PathBuf>) -> Result<Self, TokenError> {
         let path = path.into();
-        let values = RwLock::new(read(&path)?);
+        let values = watch::Sender::new(read(&path)?);
         let tokens = Arc::new(Tokens {
             path: Some(path),
             values,
@@ -70,20 +71,30 @@ impl Token {
     /// Whether this is the token, or one of them. How long that takes tells nothing of how much of
     /// it is right.
     pub(crate) fn is(&self, sent: &[u8]) -> bool {
-        let values = self.0.values.read().unwrap_or_else(PoisonError::into_inner);
-        // Compared with what a caller sent, and shown to nobody.
-        let same = values.iter().map(|value| value.reveal().ct_eq(sent));
-        same.fold(Choice::from(0), |any, same| any | same).into()
+        is_any(&self.0.values.borrow(), sent)
+    }
+
+    /// Waits until this is not the token, or none of them.
+    pub(crate) async fn is_no_longer(&self, sent: &[u8]) {
+        let mut values = self.0.values.subscribe();
+        // The sender is there for as long as this is.
+        drop(values.wait_for(|values| !is_any(values, sent)).await);
     }
 
     /// The first token as a header, that logs do not show; nothing where there is none.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        let values = self.0.values.read().unwrap_or_else(PoisonError::into_inner);
+        let values = self.0.values.borrow();
         // Sent to the app, which asks for it.
         let mut header = HeaderValue::from_bytes(values.first()?.reveal()).ok()?;
         header.set_sensitive(true);
         Some(header)
     }
+}
+
+fn is_any(values: &[SecretValue], sent: &[u8]) -> bool {
+    // Compared with what a caller sent, and shown to nobody.
+    let same = values.iter().map(|value| value.reveal().ct_eq(sent));
+    same.fold(Choice::from(0), |any, same| any | same).into()
 }
 
 /// Looks at a file of tokens until nobody has it any more.
@@ -123,8 +134,7 @@ async fn look(tokens: Weak<Tokens>) {
             None | Some(Err(_)) => None,
         };
         if let Some(values) = values {
-            let mut current = tokens.values.write();
-            **current.as_mut().unwrap_or_else(|error| error.get_mut()) = values;
+            tokens.values.send_replace(values);
         }
         drop(tokens);
         tokio::time::sleep(LOOK_EVERY).await;
@@ -137,6 +147,10 @@ fn read(path: &Path) -> Result<Vec<SecretValue>, TokenError> {
         let reason = error.kind();
         TokenError(format!("failed to read the token in `{shown}`: {reason}"))
     };
+    // Opening a pipe would wait for who writes it, and it could not be read again.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(TokenError(format!("`{shown}` is not a file")));
+    }
     let mut text = Zeroizing::new(Vec::new());
     let file = File::open(path).map_err(failed)?;
     file.take(MOST_BYTES + 1)
@@ -191,6 +205,9 @@ mod tests {
             let error = read(&file).unwrap_err().to_string();
             assert!(error.contains(reason) && !error.contains("t0k"), "{error}");
         }
+        // A pipe is not waited for, and neither is anything else that is no file.
+        let error = read(std::path::Path::new("/dev/null")).unwrap_err();
+        assert_eq!(error.to_string(), "`/dev/null` is not a file");
         fs::remove_file(&file).unwrap();
     }
 

@@ -1,15 +1,21 @@
 //! Sockets that are files, which nobody but their owner can reach.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{
     DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 };
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 use uuid::Uuid;
+
+/// How long another server that begins may keep the folder.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A socket that is bound. Its file goes away with it.
 #[derive(Debug)]
@@ -38,7 +44,7 @@ impl UnixSocket {
         SocketAddr::from_pathname(&path)?;
         // Of two servers that begin at the same time, one finds the other's socket.
         let turn = File::open(folder)?;
-        turn.lock()?;
+        lock(&turn)?;
         refuse_taken(&path)?;
         // Made where nobody else can go, it is private from the first moment on.
         let private = PrivateFolder::make(folder)?;
@@ -84,6 +90,21 @@ impl Drop for PrivateFolder {
     }
 }
 
+/// Takes a lock that others hold for a moment.
+fn lock(file: &File) -> io::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => return Err(ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
 /// Refuses a path where something is that must stay.
 fn refuse_taken(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
@@ -92,7 +113,9 @@ fn refuse_taken(path: &Path) -> io::Result<()> {
         Ok(found) if !found.file_type().is_socket() => return Err(ErrorKind::AlreadyExists.into()),
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    // Not waited for: one that has too many waiting for it is there.
+    let asking = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match asking.connect(&SockAddr::unix(path)?) {
         Err(error)
             if matches!(
                 error.kind(),
@@ -101,8 +124,8 @@ fn refuse_taken(path: &Path) -> io::Result<()> {
         {
             Ok(())
         }
-        Err(error) => Err(error),
-        Ok(_) => Err(ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+        _ => Err(ErrorKind::AddrInUse.into()),
     }
 }
 
@@ -124,6 +147,18 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("keyref-{}", uuid::Uuid::new_v4()));
         fs::create_dir(&folder).unwrap();
         folder
+    }
+
+    #[tokio::test]
+    async fn one_who_keeps_the_folder_is_not_waited_for_without_end() {
+        let folder = folder();
+        let kept = fs::File::open(&folder).unwrap();
+        kept.lock().unwrap();
+        let refused = UnixSocket::bind(&folder, "a.socket").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TimedOut);
+        kept.unlock().unwrap();
+        drop(UnixSocket::bind(&folder, "a.socket").unwrap());
+        fs::remove_dir(folder).unwrap();
     }
 
     #[tokio::test]

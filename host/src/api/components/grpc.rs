@@ -13,12 +13,12 @@ use tonic::body::Body;
 use tonic::codegen::Service as _;
 use zeroize::Zeroize as _;
 
-use crate::api::components::Inner;
 use crate::api::components::proto::components_server::{Components, ComponentsServer};
 use crate::api::components::proto::{self, watch_response};
 use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown};
 use crate::api::components::watching::{Event, Watching};
+use crate::api::components::{Inner, WRONG_TOKEN};
 use crate::component::{ItemPlace, Property, Value};
 use crate::problem::Problem;
 
@@ -47,8 +47,7 @@ impl Grpc {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         if !may_call {
-            let text = "the token of `authorization: Bearer TOKEN` is missing or wrong";
-            return Status::unauthenticated(text).into_http();
+            return Status::unauthenticated(WRONG_TOKEN).into_http();
         }
         request.extensions_mut().insert(recipient);
         let answer: Result<_, Infallible> = self.0.clone().call(request).await;
@@ -102,7 +101,7 @@ impl Components for Calls {
         let watching = watching.ok_or_else(|| Status::resource_exhausted("too many watch"))?;
         let events = stream::unfold(watching, async |mut watching: Watching| {
             let event = message(watching.next().await?);
-            Some((Ok(event), watching))
+            Some((event, watching))
         });
         let end = stream::once(async { Err(Status::unavailable("the server ends")) });
         Ok(tonic::Response::new(events.chain(end).boxed()))
@@ -115,7 +114,7 @@ fn recipient<M>(request: &tonic::Request<M>) -> Result<&Recipient, Status> {
     recipient.ok_or_else(|| Status::internal("the caller is not known"))
 }
 
-fn message(event: Event) -> proto::WatchResponse {
+fn message(event: Event) -> Result<proto::WatchResponse, Status> {
     let event = match event {
         Event::Component(key, shown) => watch_response::Event::Component(component(&key, &shown)),
         Event::Complete => watch_response::Event::Complete(proto::Complete {}),
@@ -123,8 +122,9 @@ fn message(event: Event) -> proto::WatchResponse {
             let kind = kind.to_owned();
             watch_response::Event::Removed(proto::Removed { kind, name })
         }
+        Event::Refused => return Err(Status::unauthenticated(WRONG_TOKEN)),
     };
-    proto::WatchResponse { event: Some(event) }
+    Ok(proto::WatchResponse { event: Some(event) })
 }
 
 fn component(key: &Key, shown: &Shown) -> proto::Component {

@@ -13,16 +13,18 @@ use http_body_util::{Full, StreamBody};
 use tonic::body::Body;
 use zeroize::Zeroizing;
 
-use crate::api::components::Inner;
 use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown, State};
 use crate::api::components::watching::{Event, Watching};
+use crate::api::components::{Inner, WRONG_TOKEN};
 use crate::api::go;
 use crate::api::json::Json;
 use crate::component::{ItemPlace, Kind, Property, Value};
 use crate::problem::Problem;
 
 const COMPONENTS: &str = "/v1/components";
+/// The code of those who may not know.
+const UNAUTHENTICATED: &str = "unauthenticated";
 
 /// Answers a request.
 pub(super) fn answer<B>(
@@ -32,8 +34,7 @@ pub(super) fn answer<B>(
     may_call: bool,
 ) -> Response<Body> {
     if !may_call {
-        let message = "the token of `authorization: Bearer TOKEN` is missing or wrong";
-        let answer = refusal(StatusCode::UNAUTHORIZED, "unauthenticated", message);
+        let answer = refusal(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, WRONG_TOKEN);
         return with_header(answer, WWW_AUTHENTICATE, "Bearer");
     }
     let rest = request.uri().path().strip_prefix(COMPONENTS);
@@ -111,6 +112,7 @@ fn lines(watching: Watching) -> Response<Body> {
                 });
             }
             Event::Complete => json.raw("{\"complete\":{}}"),
+            Event::Refused => write_refusal(&mut json, UNAUTHENTICATED, WRONG_TOKEN),
             Event::Removed(Key { kind, name }) => json.object([("removed", ())], |json, ()| {
                 json.object([("kind", kind), ("name", name.as_str())], Json::text);
             }),
@@ -222,9 +224,13 @@ fn write_problem(json: &mut Json, problem: &Problem) {
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let mut json = Json::default();
-    json.object([("code", code), ("message", message)], Json::text);
+    write_refusal(&mut json, code, message);
     json.raw("\n");
     whole(status, json)
+}
+
+fn write_refusal(json: &mut Json, code: &str, message: &str) {
+    json.object([("code", code), ("message", message)], Json::text);
 }
 
 fn whole(status: StatusCode, json: Json) -> Response<Body> {

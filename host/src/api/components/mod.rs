@@ -18,6 +18,8 @@ use self::refreshing::Refreshing;
 use self::state::State;
 use self::watching::Watching;
 use crate::api::access::Access;
+use crate::api::audit::Caller;
+use crate::api::grant::Grant;
 use crate::api::service::Service;
 use crate::api::token::Token;
 
@@ -44,6 +46,9 @@ mod watching;
 
 /// How many may watch at a time: each takes memory for the revisions that it knows.
 const MOST_WATCHERS: usize = 1_000;
+
+/// What a caller is told who may not know.
+const WRONG_TOKEN: &str = "the token of `authorization: Bearer TOKEN` is missing or wrong";
 
 /// Where and how resolved components are served.
 #[derive(Clone, Debug)]
@@ -151,9 +156,13 @@ impl Components {
         let is_grpc =
             content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         let protocol = if is_grpc { "grpc" } else { "http" };
-        let has_token = may_call && self.inner.access.token.is_some();
-        let (service, extensions) = (&self.inner.service, request.extensions());
-        let recipient = Recipient::of(service, protocol, extensions, headers, has_token);
+        let (inner, extensions) = (&self.inner, request.extensions());
+        let caller = inner.service.audit.as_ref().map(|_| {
+            let has_token = may_call && inner.access.token.is_some();
+            Caller::of(protocol, extensions, headers, has_token)
+        });
+        let grant = Grant::of(&inner.service, inner.access.clone(), bearer(headers));
+        let recipient = Recipient::new(&inner.service, caller, grant);
         if !may_call {
             recipient.is_refused();
         }

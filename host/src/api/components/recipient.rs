@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ::http::{Extensions, HeaderMap};
-
 use crate::api::audit::{AuditRecord, Caller};
 use crate::api::components::state::Shown;
+use crate::api::grant::Grant;
 use crate::api::service::Service;
 use crate::component::Origin;
 
@@ -19,20 +18,16 @@ pub(crate) struct Recipient {
     service: Arc<Service>,
     /// Nothing where there is no trail.
     caller: Option<Caller>,
+    /// Why it may know.
+    pub(crate) grant: Grant,
 }
 
 impl Recipient {
-    pub(crate) fn of(
-        service: &Arc<Service>,
-        protocol: &'static str,
-        extensions: &Extensions,
-        headers: &HeaderMap,
-        has_token: bool,
-    ) -> Self {
-        let audit = service.audit.as_ref();
+    pub(crate) fn new(service: &Arc<Service>, caller: Option<Caller>, grant: Grant) -> Self {
         Self {
             service: Arc::clone(service),
-            caller: audit.map(|_| Caller::of(protocol, extensions, headers, has_token)),
+            caller,
+            grant,
         }
     }
 

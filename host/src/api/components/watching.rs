@@ -19,6 +19,8 @@ pub(crate) enum Event {
     Complete,
     /// A component that is gone.
     Removed(Key),
+    /// The watcher may know no more: its token is no longer one. Nothing follows.
+    Refused,
 }
 
 /// Someone who is told what the components are, each time the newest.
@@ -31,6 +33,7 @@ pub(crate) struct Watching {
     /// What may have changed since.
     pending: VecDeque<Key>,
     begun: Begun,
+    is_refused: bool,
     /// There are only so many watchers.
     _turn: OwnedSemaphorePermit,
 }
@@ -60,15 +63,21 @@ impl Watching {
             known: BTreeMap::new(),
             pending: VecDeque::new(),
             begun: Begun::Not,
+            is_refused: false,
             _turn: turn,
         }
     }
 
-    /// Waits for what is new; nothing where the server ends.
+    /// Waits for what is new; nothing where the server ends, or after a refusal.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
-            if self.service.end.has_reached(Phase::Ending) {
+            if self.is_refused || self.service.end.has_reached(Phase::Ending) {
                 return None;
+            }
+            if !self.recipient.grant.holds() {
+                self.recipient.is_refused();
+                self.is_refused = true;
+                return Some(Event::Refused);
             }
             while let Some(key) = self.pending.pop_front() {
                 if let Some(event) = self.difference(key) {
@@ -82,6 +91,7 @@ impl Watching {
             tokio::select! {
                 biased;
                 () = self.service.end.reaches(Phase::Ending) => return None,
+                _ = self.recipient.grant.withdrawn() => continue,
                 changed = self.states.changed() => changed.ok()?,
             }
             let Some(state) = self.states.borrow_and_update().clone() else {

@@ -19,9 +19,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use zeroize::Zeroize as _;
 
 use self::proto::dapr_server::{Dapr, DaprServer};
-use crate::api::access::{Api, TOKEN_HEADER};
+use crate::api::access::{Api, ApiLists, TOKEN_HEADER};
 use crate::api::audit::{AuditRecord, Caller};
 use crate::api::fault::{CLASS, Code, Fault};
+use crate::api::grant::Grant;
 use crate::api::metadata::PLACEMENT;
 use crate::api::metrics::{self, Denial, Metrics};
 use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, STALE, Service};
@@ -188,10 +189,9 @@ impl Grpc {
         if !access.admits(token.map(HeaderValue::as_bytes)) {
             let detail = match token {
                 None => "missing api token in request metadata",
-                Some(_) => "authentication error: api token mismatch",
+                Some(_) => MISMATCH,
             };
-            let status = of_http(GrpcCode::Unauthenticated, "Unauthorized", 401, detail);
-            return Err((status, Denial::Token));
+            return Err((unauthenticated(detail), Denial::Token));
         }
         let Some(method) = request.uri().path().strip_prefix(DAPR) else {
             return Ok(());
@@ -203,9 +203,7 @@ impl Grpc {
             .api
             .allows_grpc(api.unwrap_or(UNKNOWN));
         if !is_open {
-            let detail = "requested endpoint is not available";
-            let status = of_http(GrpcCode::Unimplemented, "Not Implemented", 501, detail);
-            return Err((status, Denial::Api));
+            return Err((unavailable(), Denial::Api));
         }
         let is_name = method.len() < 64 && method.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if api.is_none() && is_name {
@@ -261,6 +259,19 @@ fn caller(service: &Service, extensions: &Extensions, headers: &HeaderMap) -> Op
     Some(Caller::of("grpc", extensions, headers, token))
 }
 
+/// What is said to a caller whose token is not, or no longer, the right one.
+const MISMATCH: &str = "authentication error: api token mismatch";
+
+fn unauthenticated(detail: &str) -> Status {
+    of_http(GrpcCode::Unauthenticated, "Unauthorized", 401, detail)
+}
+
+/// For a method that the lists of APIs take away.
+fn unavailable() -> Status {
+    let detail = "requested endpoint is not available";
+    of_http(GrpcCode::Unimplemented, "Not Implemented", 501, detail)
+}
+
 /// A status as Dapr makes it of one of HTTP.
 fn of_http(code: GrpcCode, text: &str, http: u16, detail: &str) -> Status {
     let metadata = [
@@ -302,6 +313,52 @@ impl Calls {
         let mut response = tonic::Response::new(message);
         response.extensions_mut().insert(Sent(length));
         Ok(response)
+    }
+
+    /// Subscribes, for as long as the caller may.
+    async fn changes(
+        &self,
+        request: tonic::Request<proto::SubscribeConfigurationRequest>,
+        is_open: fn(&ApiLists) -> bool,
+    ) -> Result<tonic::Response<Changes>, Status> {
+        let token = request.metadata().get(TOKEN_HEADER);
+        let token = token.map(MetadataValue::as_encoded_bytes);
+        let access = self.service.access.clone();
+        let grant = Grant::of(&self.service, access, token).with_api(is_open);
+        let proto::SubscribeConfigurationRequest {
+            store_name,
+            mut keys,
+            metadata,
+        } = request.into_inner();
+        // As in Dapr, whose errors name them.
+        keys.sort();
+        let request = ItemsRequest::new(keys, metadata);
+        let subscription = self.service.subscribe(&store_name, request).await?;
+        let id = subscription.id().to_owned();
+        let first = proto::SubscribeConfigurationResponse {
+            id,
+            items: BTreeMap::new(),
+        };
+        let changes = stream::unfold(Some((subscription, grant)), async |open| {
+            let (mut subscription, grant) = open?;
+            tokio::select! {
+                biased;
+                denial = grant.withdrawn() => {
+                    let status = match denial {
+                        Denial::Api => unavailable(),
+                        Denial::Token | Denial::Policy => unauthenticated(MISMATCH),
+                    };
+                    Some((Err(status), None))
+                }
+                items = subscription.next() => {
+                    let (id, items) = (subscription.id().to_owned(), items_of(items?));
+                    let change = proto::SubscribeConfigurationResponse { id, items };
+                    Some((Ok(change), Some((subscription, grant))))
+                }
+            }
+        });
+        let changes = stream::once(std::future::ready(Ok(first))).chain(changes);
+        Ok(tonic::Response::new(changes.boxed()))
     }
 }
 
@@ -387,35 +444,20 @@ impl Dapr for Calls {
         &self,
         request: tonic::Request<proto::SubscribeConfigurationRequest>,
     ) -> Result<tonic::Response<Changes>, Status> {
-        let proto::SubscribeConfigurationRequest {
-            store_name,
-            mut keys,
-            metadata,
-        } = request.into_inner();
-        // As in Dapr, whose errors name them.
-        keys.sort();
-        let request = ItemsRequest::new(keys, metadata);
-        let subscription = self.service.subscribe(&store_name, request).await?;
-        let id = subscription.id().to_owned();
-        let first = proto::SubscribeConfigurationResponse {
-            id,
-            items: BTreeMap::new(),
-        };
-        let changes = stream::unfold(subscription, async |mut subscription| {
-            let items = items_of(subscription.next().await?);
-            let id = subscription.id().to_owned();
-            let change = proto::SubscribeConfigurationResponse { id, items };
-            Some((Ok(change), subscription))
-        });
-        let changes = stream::once(std::future::ready(Ok(first))).chain(changes);
-        Ok(tonic::Response::new(changes.boxed()))
+        self.changes(request, |lists| {
+            api("SubscribeConfiguration").is_some_and(|api| lists.allows_grpc(api))
+        })
+        .await
     }
 
     async fn subscribe_configuration_alpha1(
         &self,
         request: tonic::Request<proto::SubscribeConfigurationRequest>,
     ) -> Result<tonic::Response<Changes>, Status> {
-        self.subscribe_configuration(request).await
+        self.changes(request, |lists| {
+            api("SubscribeConfigurationAlpha1").is_some_and(|api| lists.allows_grpc(api))
+        })
+        .await
     }
 
     async fn unsubscribe_configuration(

@@ -225,14 +225,17 @@ impl Given {
                 given.flags.push((flag, value));
                 continue;
             }
+            let dashes = if name.len() > 1 { "--" } else { "-" };
             match (name, known.serve(name)) {
                 ("help" | "h", _) => given.wants_help = true,
                 (_, Some(Takes::Value)) => {
-                    let dashes = if name.len() > 1 { "--" } else { "-" };
                     let value = next()?;
                     given.own.push(format!("{dashes}{name}={value}").into());
                 }
-                (_, Some(_)) => given.own.push(argument.clone()),
+                (_, Some(_)) => {
+                    let value = value.map(|value| format!("={value}")).unwrap_or_default();
+                    given.own.push(format!("{dashes}{name}{value}").into());
+                }
                 (_, None) => {
                     let nearest = known.nearest(name);
                     let hint = nearest.map(|name| format!("; did you mean `--{name}`?"));

@@ -83,6 +83,8 @@ fn flags_have_the_spellings_of_go() {
         let expected = ["--app-id=a", "--dapr-http-port=1", "--log-as-json"];
         assert_eq!(translated(arguments), expected, "{arguments:?}");
     }
+    // keyref's own switches as well.
+    assert_eq!(translated(&["-stats"]), ["--stats"]);
     // A value is never taken for a flag, a boolean never takes the next argument.
     assert_eq!(
         translated(&["--app-id", "--version"]),
