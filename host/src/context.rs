@@ -16,6 +16,8 @@ pub struct Context {
     pub namespace: Option<String>,
     /// When the answer is no longer wanted.
     pub deadline: Option<Instant>,
+    /// How long to wait for a store each time that it is asked.
+    pub patience: Option<Duration>,
 }
 
 impl Context {
@@ -52,5 +54,20 @@ impl Context {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.deadline = Instant::now().checked_add(timeout);
         self
+    }
+
+    /// Waits for a store no longer than this each time that it is asked, so that one that does not
+    /// answer leaves time for the others. Needs a tokio runtime with timers.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Until when a store is waited for that is asked now.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        let patience = self.patience;
+        let over = patience.and_then(|patience| Instant::now().checked_add(patience));
+        self.deadline.into_iter().chain(over).min()
     }
 }

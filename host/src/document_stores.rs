@@ -55,8 +55,11 @@ pub(crate) async fn open(
         opened: Opened::default(),
         spent: Duration::ZERO,
     };
-    for place in ready {
-        opening.open(loaded, place).await;
+    for level in ready {
+        let context = opening.ask(loaded, &level).await;
+        for place in level {
+            opening.open(loaded, place, &context).await;
+        }
     }
     let opened = opening.opened;
     refuse_circles(inner.mode, loaded, circular, secrets);
@@ -77,7 +80,7 @@ pub(crate) struct Opened {
 pub(crate) fn declare(inner: &Inner, loaded: &mut Loaded, grants: &Grants, secrets: &Secrets) {
     let mode = inner.mode;
     let Order { ready, circular } = in_order(loaded, secrets);
-    for (batch, index) in ready {
+    for (batch, index) in ready.into_iter().flatten() {
         let batch = loaded.batches.get(batch);
         let Some(component) = batch.and_then(|batch| batch.component(index)) else {
             continue;
@@ -139,7 +142,37 @@ struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    async fn open(&mut self, loaded: &mut Loaded, (batch_index, index): ComponentPlace) {
+    /// Asks for all that stores of a level refer to, so that one that does not answer is waited for
+    /// once. From then on there is no waiting: what has not come is late.
+    async fn ask(&self, loaded: &Loaded, level: &[ComponentPlace]) -> Context {
+        if self.context.until().is_none() {
+            return self.context.clone();
+        }
+        let mut wanted = BTreeSet::new();
+        for &(batch, index) in level {
+            let batch = loaded.batches.get(batch);
+            let component = batch.and_then(|batch| Some((batch, batch.component(index)?)));
+            if let Some((batch, component)) = component
+                && check_kind(component, self.grants).is_ok()
+                && !self
+                    .earlier
+                    .is_some_and(|earlier| earlier.kept.contains(&component.name))
+            {
+                wanted.extend(batch.wanted(component).cloned());
+            }
+        }
+        let (secrets, fetches) = (self.secrets, self.inner.limits.fetches);
+        let asking = secrets.values(wanted, self.context, self.run, fetches);
+        drop(asking.await);
+        self.context.clone().with_patience(Duration::ZERO)
+    }
+
+    async fn open(
+        &mut self,
+        loaded: &mut Loaded,
+        (batch_index, index): ComponentPlace,
+        context: &Context,
+    ) {
         let batch = loaded.batches.get(batch_index);
         let Some(component) = batch.and_then(|batch| batch.component(index)).cloned() else {
             return;
@@ -155,15 +188,15 @@ impl Opening<'_> {
             self.refuse(loaded, &component, error);
             return;
         }
-        if let Err(error) = check_kind(&component, self.grants) {
-            self.refuse(loaded, &component, error);
-            return;
-        }
-        let Some(resolved) = self.resolve(loaded, batch_index, index).await else {
-            self.secrets.insert_broken(
-                &component.name,
-                StoreError::misconfigured("its own settings cannot be resolved"),
-            );
+        let registration = match check_kind(&component, self.grants) {
+            Ok(registration) => registration,
+            Err(error) => {
+                self.refuse(loaded, &component, error);
+                return;
+            }
+        };
+        let Some(resolved) = self.resolve(loaded, batch_index, index, context).await else {
+            self.unresolved(&component, registration);
             return;
         };
         let from_secrets = resolved
@@ -199,6 +232,27 @@ impl Opening<'_> {
         }
     }
 
+    /// Takes note of a store whose own references have no answer: it cannot be used, or not yet.
+    fn unresolved(&self, component: &Component, registration: &Registration) {
+        let name = &component.name;
+        let about = |problem: &&Problem| {
+            let subject = problem.subject.as_ref();
+            subject.is_some_and(|subject| subject.component == *name)
+                && problem.severity == Severity::Error
+        };
+        let problems = self.opened.problems.iter().rev().filter(about);
+        let problems: Vec<&Problem> = problems.collect();
+        let is_passing = problems.iter().all(|problem| problem.class.retry_helps());
+        if let Some(reason) = problems.first().filter(|_| is_passing) {
+            let error = StoreError::waiting(reason);
+            let unopened = Unopened::because(registration, error);
+            self.secrets.insert_waiting(name, Arc::new(unopened));
+        } else {
+            let error = StoreError::misconfigured("its own settings cannot be resolved");
+            self.secrets.insert_broken(name, error);
+        }
+    }
+
     fn refuse(&self, loaded: &mut Loaded, component: &Component, mut error: StoreError) {
         let place = place_of(component, &mut error);
         let problem = refuse(self.inner.mode, component, place, error, self.secrets);
@@ -212,13 +266,9 @@ impl Opening<'_> {
         loaded: &mut Loaded,
         batch_index: usize,
         index: u32,
+        context: &Context,
     ) -> Option<Box<ResolvedComponent>> {
-        let Self {
-            inner,
-            secrets,
-            context,
-            ..
-        } = *self;
+        let Self { inner, secrets, .. } = *self;
         let batch = loaded.batches.get(batch_index)?;
         let component = batch.component(index)?.clone();
         let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();

@@ -12,9 +12,10 @@ pub(crate) struct Node<T> {
     pub(crate) thing: T,
 }
 
-/// What can be opened, in order, and what cannot because of a circle.
+/// What can be opened, and what cannot because of a circle.
 pub(crate) struct Order<T> {
-    pub(crate) ready: Vec<T>,
+    /// In order: those that need nothing, then those that need these alone, and so on.
+    pub(crate) ready: Vec<Vec<T>>,
     pub(crate) circular: Vec<Circular<T>>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) enum End {
 /// Sorts things by what they need, in time that grows with the number of needs.
 pub(crate) fn order<T>(nodes: Vec<Node<T>>) -> Order<T> {
     let needs = places_of_needs(&nodes);
-    let (sequence, missing) = sequence(&needs);
+    let (levels, missing) = levels(&needs);
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
     let stuck = |place: usize| missing.get(place).is_some_and(|&missing| missing > 0);
     let first_stuck: Vec<Option<usize>> = needs
@@ -49,7 +50,10 @@ pub(crate) fn order<T>(nodes: Vec<Node<T>>) -> Order<T> {
         .collect();
     let mut things: Vec<Option<T>> = nodes.into_iter().map(|node| Some(node.thing)).collect();
     let mut take = |place: usize| things.get_mut(place).and_then(Option::take);
-    let ready = sequence.into_iter().filter_map(&mut take).collect();
+    let ready = levels
+        .into_iter()
+        .map(|level| level.into_iter().filter_map(&mut take).collect())
+        .collect();
     let circular = (0..names.len())
         .filter(|&place| stuck(place))
         .filter_map(|place| {
@@ -81,8 +85,9 @@ fn places_of_needs<T>(nodes: &[Node<T>]) -> Vec<Vec<usize>> {
     needs.collect()
 }
 
-/// Kahn's algorithm: the places in order, and for each place how many of its needs are not met.
-fn sequence(needs: &[Vec<usize>]) -> (Vec<usize>, Vec<usize>) {
+/// Kahn's algorithm: the places in order, by how far their needs go, and for each place how many of
+/// its needs are not met.
+fn levels(needs: &[Vec<usize>]) -> (Vec<Vec<usize>>, Vec<usize>) {
     let mut needed_by = vec![Vec::new(); needs.len()];
     for (place, needs) in needs.iter().enumerate() {
         for &need in needs {
@@ -92,22 +97,27 @@ fn sequence(needs: &[Vec<usize>]) -> (Vec<usize>, Vec<usize>) {
         }
     }
     let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
-    let mut sequence: Vec<usize> = (0..needs.len())
+    let mut level: Vec<usize> = (0..needs.len())
         .filter(|&place| needs.get(place).is_some_and(Vec::is_empty))
         .collect();
-    let mut done = 0;
-    while let Some(&place) = sequence.get(done) {
-        done += 1;
-        for &next in needed_by.get(place).into_iter().flatten() {
+    let mut levels = Vec::new();
+    while !level.is_empty() {
+        let mut above = Vec::new();
+        for &next in level
+            .iter()
+            .filter_map(|&place| needed_by.get(place))
+            .flatten()
+        {
             if let Some(missing) = missing.get_mut(next) {
                 *missing -= 1;
                 if *missing == 0 {
-                    sequence.push(next);
+                    above.push(next);
                 }
             }
         }
+        levels.push(std::mem::replace(&mut level, above));
     }
-    (sequence, missing)
+    (levels, missing)
 }
 
 /// The way from a thing that is stuck over those that it waits for.
@@ -139,7 +149,7 @@ fn path_from(place: usize, first_stuck: &[Option<usize>], names: &[String]) -> (
 mod tests {
     use super::*;
 
-    fn ordered(nodes: &[(&str, &[&str])]) -> (Vec<String>, Vec<(String, End)>) {
+    fn ordered(nodes: &[(&str, &[&str])]) -> (Vec<Vec<String>>, Vec<(String, End)>) {
         let nodes = nodes.iter().map(|(name, needs)| Node {
             name: (*name).to_owned(),
             needs: needs.iter().map(|&need| need.to_owned()).collect(),
@@ -157,8 +167,14 @@ mod tests {
 
     #[test]
     fn each_comes_after_what_it_needs() {
-        let (ready, circular) = ordered(&[("c", &["b", "a"]), ("b", &["a"]), ("a", &["given"])]);
-        assert_eq!(ready, ["a", "b", "c"]);
+        let (ready, circular) = ordered(&[
+            ("c", &["b", "a"]),
+            ("b", &["a"]),
+            ("a", &["given"]),
+            ("d", &["a"]),
+            ("e", &[]),
+        ]);
+        assert_eq!(ready, [vec!["a", "e"], vec!["b", "d"], vec!["c"]]);
         assert!(circular.is_empty());
     }
 
@@ -171,7 +187,7 @@ mod tests {
             ("d", &["d"]),
             ("e", &[]),
         ]);
-        assert_eq!(ready, ["e"]);
+        assert_eq!(ready, [["e"]]);
         let expected = [
             ("a -> b -> a", End::Itself),
             ("b -> a -> b", End::Itself),

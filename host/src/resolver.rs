@@ -327,9 +327,16 @@ impl Resolver {
         self.inner.secrets.declared()
     }
 
-    /// Whether a store of this name is open: one that cannot be used is not.
+    /// Whether a store of this name is open, or waits to be: one that cannot be used is not.
     pub fn has_store(&self, name: &str) -> bool {
         self.inner.secrets.is_open(name)
+    }
+
+    /// Whether a store of this name cannot be opened yet: what it needs of other stores cannot be had.
+    /// Each read of it fails with the reason. Such stores are opened when documents are given once
+    /// more.
+    pub fn is_waiting(&self, name: &str) -> bool {
+        self.inner.secrets.is_waiting(name)
     }
 
     /// Whether any store is open.

@@ -57,6 +57,8 @@ struct Named {
     settings: Option<Arc<StoreConfig>>,
     /// What it has said, where that is kept.
     cache: Option<Arc<StoreCache>>,
+    /// Whether it stands for one that cannot be opened yet.
+    is_waiting: bool,
 }
 
 /// Settings of the door.
@@ -105,12 +107,22 @@ impl Secrets {
 
     /// Adds a store, in place of one of the same name.
     pub(crate) fn insert(&self, name: impl Into<String>, store: Arc<dyn SecretStore>) {
-        self.insert_with(name.into(), store, None);
+        self.insert_with(name.into(), store, None, false);
+    }
+
+    /// Adds what stands for a store that cannot be opened yet, and fails.
+    pub(crate) fn insert_waiting(&self, name: impl Into<String>, store: Arc<dyn SecretStore>) {
+        self.insert_with(name.into(), store, None, true);
     }
 
     /// Adds a store that a document declares, with what it was opened with.
     pub(crate) fn insert_opened(&self, settings: StoreConfig, store: Arc<dyn SecretStore>) {
-        self.insert_with(settings.name.clone(), store, Some(Arc::new(settings)));
+        self.insert_with(
+            settings.name.clone(),
+            store,
+            Some(Arc::new(settings)),
+            false,
+        );
     }
 
     fn insert_with(
@@ -118,6 +130,7 @@ impl Secrets {
         name: String,
         store: Arc<dyn SecretStore>,
         settings: Option<Arc<StoreConfig>>,
+        is_waiting: bool,
     ) {
         let cache = self.cache();
         let instance = cache.number();
@@ -127,6 +140,7 @@ impl Secrets {
             instance,
             settings,
             cache,
+            is_waiting,
         };
         write(&self.door.stores).insert(name, Arc::new(named));
     }
@@ -150,7 +164,7 @@ impl Secrets {
             write(&self.door.stores).insert(name.to_owned(), named);
         } else if is_meant {
             let store = Arc::clone(&named.store);
-            self.insert_with(name.to_owned(), store, named.settings.clone());
+            self.insert_with(name.to_owned(), store, named.settings.clone(), false);
         }
         is_meant
     }
@@ -179,6 +193,13 @@ impl Secrets {
     /// Whether a store of this name is open.
     pub(crate) fn is_open(&self, name: &str) -> bool {
         read(&self.door.stores).contains_key(name)
+    }
+
+    /// Whether a store of this name cannot be opened yet.
+    pub(crate) fn is_waiting(&self, name: &str) -> bool {
+        read(&self.door.stores)
+            .get(name)
+            .is_some_and(|named| named.is_waiting)
     }
 
     /// Whether any store is open.

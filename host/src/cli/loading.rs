@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use keyref::api::{Loaded, LoadedComponent, Settings};
 use keyref::component::{Component, Property};
-use keyref::configuration::{self, ConfigurationStore};
+use keyref::configuration::{self, ConfigurationStore, Unopened};
 use keyref::env::Environment;
 use keyref::error::Class;
 use keyref::problem::{Problem, terminal_safe};
@@ -38,6 +39,8 @@ pub(super) struct Served {
     pub(super) settings: Settings,
     /// What is wrong and does not keep the rest from being served.
     tolerated: Vec<Problem>,
+    /// Stores that cannot be opened yet.
+    waiting: BTreeSet<String>,
 }
 
 /// What a load may keep of an earlier one.
@@ -52,13 +55,16 @@ pub(super) struct Before<'s> {
     pub(super) kept: BTreeSet<String>,
 }
 
-/// Opens the stores of the documents and lists the components, or says why that cannot be.
+/// Opens the stores of the documents and lists the components, or says why that cannot be. Those that
+/// need a store which does not answer within the patience wait, and fail until they are loaded again.
 pub(super) async fn load(
     global: &Global,
     snapshot: &Snapshot,
     before: &Before<'_>,
+    patience: Duration,
 ) -> Result<std::result::Result<Served, Refusal>> {
     let mut surroundings = Surroundings::of(global)?;
+    surroundings.context = surroundings.context.with_patience(patience);
     surroundings.cache = before.cache.clone();
     let settings = match settings(global, snapshot) {
         Ok(settings) => settings,
@@ -91,6 +97,7 @@ pub(super) async fn load(
     let shown = documents.clone();
     let opening = open_configurations(&resolver, documents, wanted, &session.context, before);
     let (configurations, problems) = opening.await;
+    let mut waiting = findings.waiting(&problems);
     if let Err(refusal) = findings.judge(problems) {
         return Ok(Err(refusal));
     }
@@ -100,8 +107,17 @@ pub(super) async fn load(
         loaded.configurations.insert(config.name.clone(), store);
         opened.insert(config.name.clone(), config);
     }
+    waiting.retain(|name, _| !loaded.configurations.contains_key(name));
+    for (name, error) in &waiting {
+        let unopened = Arc::new(Unopened::because(error.clone()));
+        loaded.configurations.insert(name.clone(), unopened);
+    }
+    let mut waiting: BTreeSet<_> = waiting.into_keys().collect();
+    let stores = loaded.resolver.stores().into_iter();
+    waiting.extend(stores.filter(|name| loaded.resolver.is_waiting(name)));
     let wanted = components.iter().map(|inspected| &inspected.component);
-    let lost = wanted.filter(|component| is_lost(component, &loaded));
+    let lost =
+        wanted.filter(|component| is_lost(component, &loaded) || waiting.contains(&component.name));
     let lost =
         lost.map(|lost| LoadedComponent::new(&lost.name, &lost.component_type, &lost.version));
     loaded.failed = lost.collect();
@@ -111,6 +127,7 @@ pub(super) async fn load(
         files,
         settings,
         tolerated: findings.tolerated,
+        waiting,
     }))
 }
 
@@ -193,17 +210,28 @@ impl Before<'_> {
         }
     }
 
-    /// Whether there was a store of this name.
+    /// Whether a store of this name was open.
     pub(super) fn has(&self, name: &str) -> bool {
         self.served.is_some_and(|served| served.has(name))
     }
 }
 
 impl Served {
-    /// Whether there is a store of this name.
+    /// Whether a store of this name is open.
     fn has(&self, name: &str) -> bool {
         let is_secrets = self.loaded.resolver.has_store(name);
-        is_secrets || self.loaded.configurations.contains_key(name)
+        let is_any = is_secrets || self.loaded.configurations.contains_key(name);
+        is_any && !self.waiting.contains(name)
+    }
+
+    /// Whether a store cannot be opened yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Stores that cannot be opened yet.
+    pub(super) fn waiting(&self) -> &BTreeSet<String> {
+        &self.waiting
     }
 
     /// What is wrong and could be served as it was before: an error, or why a store is not open that
@@ -419,6 +447,22 @@ impl Findings {
         Ok(())
     }
 
+    /// The configuration stores whose references cannot be had yet, and what to say meanwhile.
+    fn waiting(&self, problems: &[Problem]) -> BTreeMap<String, StoreError> {
+        let waiting = problems.iter().filter_map(|problem| {
+            let subject = problem.subject.as_ref().filter(|_| self.waits(problem))?;
+            Some((subject.component.clone(), StoreError::waiting(problem)))
+        });
+        waiting.collect()
+    }
+
+    /// Whether a problem will pass: a store that another one needs does not answer.
+    fn waits(&self, problem: &Problem) -> bool {
+        let subject = problem.subject.as_ref();
+        let is_known = subject.is_some_and(|subject| self.types.contains_key(&subject.component));
+        is_known && diagnostics::is_error(problem) && problem.class.retry_helps()
+    }
+
     /// Whether a problem ends the load. As in Dapr, what `ignoreErrors` marks does not; in Dapr mode
     /// a document that is not YAML does not either.
     fn is_fatal(&self, problem: &Problem) -> bool {
@@ -426,7 +470,8 @@ impl Findings {
         let is_optional = subject.is_some_and(|subject| self.optional.contains(&subject.component));
         let is_left_out = self.mode == Mode::Dapr && problem.class == Class::DocumentSyntax;
         let is_denied = self.is_reload && problem.class == Class::PolicyDenied && subject.is_some();
-        diagnostics::is_error(problem) && !is_optional && !is_left_out && !is_denied
+        let is_tolerated = is_optional || is_left_out || is_denied || self.waits(problem);
+        diagnostics::is_error(problem) && !is_tolerated
     }
 }
 

@@ -42,6 +42,7 @@ mod stores;
 mod trail;
 mod wait;
 mod waiting;
+mod watch;
 mod yaml;
 
 use self::arguments::{Cli, DropIn, ServeArguments, Verb};

@@ -1,38 +1,61 @@
-//! What a server takes over while it runs: files that have changed, or all of them at SIGHUP.
+//! What a server takes over while it runs: files that have changed, or all of them at SIGHUP, and
+//! stores that could not be opened before.
 //!
 //! What is broken does not keep the rest from being taken over: a file counts as it was before, and
-//! a store that can no longer be opened stays as it is.
+//! a store that can no longer be opened stays as it is. A store that needs another one which does not
+//! answer is tried again and again.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use keyref::api::Handle;
 use keyref::problem::Problem;
 use tokio::signal::unix::Signal;
+use tokio::time::Instant;
 
 use super::arguments::{Global, ServeArguments};
-use super::inputs::{Inputs, Snapshot};
+use super::inputs::Snapshot;
 use super::loading::{self, Before, Served, load};
 use super::serve::effective;
+use super::watch::{Change, Watch};
 
-/// How often files are looked at. A change counts at the second look after it, at the latest.
-const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How long a change waits for stores that others need.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long until stores are tried that wait for others. Doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest of these times.
+const LAST_RETRY: Duration = Duration::from_mins(1);
+/// How long a retry waits for those others.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is served, and what it was read from.
 pub(super) struct Reloading<'s> {
     global: &'s Global,
     arguments: &'s ServeArguments,
     handle: &'s Handle,
-    inputs: Arc<Mutex<Inputs>>,
-    /// The files as they were at the last look.
+    /// The files as they were seen last.
     seen: Snapshot,
     /// The files that are served: as they were seen, but for those that are broken.
     good: Snapshot,
     served: Served,
-    /// Why files could not be looked at, as it was told.
-    failing: Option<String>,
+    retry: Option<Retry>,
+}
+
+/// When stores are tried again that wait for others.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Instant,
+    wait: Duration,
+}
+
+/// What could be loaded.
+struct Reloaded {
+    snapshot: Snapshot,
+    served: Served,
+    /// Whether a store waits for others, or is kept while its new form does.
+    is_waiting: bool,
 }
 
 impl<'s> Reloading<'s> {
@@ -40,79 +63,57 @@ impl<'s> Reloading<'s> {
         global: &'s Global,
         arguments: &'s ServeArguments,
         handle: &'s Handle,
-        inputs: Inputs,
         snapshot: Snapshot,
         served: Served,
     ) -> Self {
+        let retry = served.is_waiting().then(Retry::first);
         Self {
             global,
             arguments,
             handle,
-            inputs: Arc::new(Mutex::new(inputs)),
             seen: snapshot.clone(),
             good: snapshot,
             served,
-            failing: None,
+            retry,
         }
     }
 
     /// Takes over what changes, for ever.
-    pub(super) async fn run(&mut self, hang_up: &mut Signal) {
+    pub(super) async fn run(&mut self, watch: &mut Watch, hang_up: &mut Signal) {
+        watch.set_files_of_stores(self.served.files.clone());
         loop {
             let is_hot = self.served.settings.hot_reload != Some(false);
-            tokio::select! {
-                _ = hang_up.recv() => self.look(true).await,
-                () = tokio::time::sleep(LOOK_EVERY), if is_hot => self.look(false).await,
-            }
-        }
-    }
-
-    /// Looks at the files, and takes over what has changed. At once, nothing that changes is waited
-    /// for, and stores are opened again.
-    async fn look(&mut self, at_once: bool) {
-        let inputs = Arc::clone(&self.inputs);
-        let mut files = std::mem::take(&mut self.served.files);
-        let looking = tokio::task::spawn_blocking(move || {
-            let mut inputs = inputs.lock().unwrap_or_else(PoisonError::into_inner);
-            let snapshot = inputs.look(at_once);
-            let changed = files
-                .iter_mut()
-                .filter_map(|(name, file)| file.look().then(|| name.clone()));
-            let changed: BTreeSet<_> = changed.collect();
-            (snapshot, inputs.skipped(), files, changed)
-        });
-        let Ok((snapshot, skipped, files, mut renewed)) = looking.await else {
-            return;
-        };
-        self.served.files = files;
-        if at_once {
-            renewed.extend(self.served.loaded.resolver.stores());
-        }
-        for skipped in skipped {
-            tracing::warn!("{skipped}");
-        }
-        match snapshot {
-            Ok(snapshot) => {
-                self.failing = None;
-                if at_once || !renewed.is_empty() || snapshot != self.seen {
+            // A change does not wait for stores that are tried again: they are tried once more then.
+            let reloaded = tokio::select! {
+                biased;
+                change = watch.change(hang_up, is_hot) => {
+                    let Change { at_once, snapshot, mut renewed } = change;
+                    if at_once {
+                        renewed.extend(self.served.loaded.resolver.stores());
+                    }
                     self.seen = snapshot;
-                    self.reload(renewed).await;
+                    let reloaded = self.load(renewed, PATIENCE).await;
+                    self.take(reloaded, watch)
                 }
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                if at_once || self.failing.as_ref() != Some(&error) {
-                    tracing::error!("not reloaded: {error}");
-                }
-                self.failing = Some(error);
-            }
+                reloaded = self.retry() => match reloaded {
+                    // Nothing has come of it.
+                    Ok(Some(Reloaded { served, is_waiting: true, .. }))
+                        if served.waiting() == self.served.waiting() => true,
+                    reloaded => self.take(reloaded, watch),
+                },
+            };
+            self.retry = reloaded.then(|| Retry::after(self.retry));
         }
     }
 
-    /// Serves the files as they were seen, as far as that can be.
-    async fn reload(&mut self, renewed: BTreeSet<String>) {
-        match self.load(renewed).await {
-            Ok(Some((snapshot, served))) => {
+    /// Serves what was loaded; whether stores wait for others.
+    fn take(&mut self, reloaded: Result<Option<Reloaded>>, watch: &Watch) -> bool {
+        match reloaded {
+            Ok(Some(Reloaded {
+                snapshot,
+                served,
+                is_waiting,
+            })) => {
                 self.handle.note_reload(snapshot == self.seen);
                 if served.settings.metrics != self.served.settings.metrics {
                     tracing::warn!("a change of `spec.metric` counts at the next start");
@@ -122,9 +123,10 @@ impl<'s> Reloading<'s> {
                     self.handle.set(settings);
                 }
                 self.handle.load(served.loaded.clone());
+                watch.set_files_of_stores(served.files.clone());
                 (self.good, self.served) = (snapshot, served);
                 tracing::info!("reloaded");
-                return;
+                return is_waiting;
             }
             Ok(None) => {
                 tracing::error!("not reloaded: what was loaded before is still served");
@@ -132,15 +134,28 @@ impl<'s> Reloading<'s> {
             Err(error) => tracing::error!("not reloaded: {error:#}"),
         }
         self.handle.note_reload(false);
-        // Not before it changes once more.
-        let files = self.served.files.values_mut();
-        files.for_each(|file| *file = file.taken());
+        // Not before they change once more.
+        watch.take_files_of_stores();
+        self.served.is_waiting()
+    }
+
+    /// Waits until it is time, and tries stores again that wait for others.
+    async fn retry(&self) -> Result<Option<Reloaded>> {
+        let Some(Retry { at, wait }) = self.retry else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(at).await;
+        self.load(BTreeSet::new(), wait.min(LONGEST_PATIENCE)).await
     }
 
     /// Loads what was seen. A file that is broken is loaded as it was before; a store that cannot be
     /// opened, whose own file has not changed, is kept.
-    async fn load(&self, renewed: BTreeSet<String>) -> Result<Option<(Snapshot, Served)>> {
-        let mut reverted = BTreeSet::new();
+    async fn load(
+        &self,
+        renewed: BTreeSet<String>,
+        patience: Duration,
+    ) -> Result<Option<Reloaded>> {
+        let (mut reverted, mut is_waiting) = (BTreeSet::new(), false);
         let mut before = Before {
             served: Some(&self.served),
             cache: self.served.loaded.resolver.cache().clone(),
@@ -149,11 +164,12 @@ impl<'s> Reloading<'s> {
         };
         loop {
             let snapshot = self.seen.with(&self.good, &reverted);
-            let loaded = load(self.global, &snapshot, &before).await?;
+            let loaded = load(self.global, &snapshot, &before, patience).await?;
             let tried = reverted.len() + before.kept.len();
             match &loaded {
                 Ok(served) => {
                     let losses = served.losses(&before);
+                    is_waiting |= served.is_waiting();
                     self.give_way(losses.into_iter(), &mut reverted, &mut before);
                 }
                 Err(refusal) => {
@@ -167,7 +183,12 @@ impl<'s> Reloading<'s> {
                 }
             }
             if reverted.len() + before.kept.len() == tried {
-                return Ok(loaded.ok().map(|served| (snapshot, served)));
+                let reloaded = |served| Reloaded {
+                    snapshot,
+                    served,
+                    is_waiting,
+                };
+                return Ok(loaded.ok().map(reloaded));
             }
         }
     }
@@ -182,7 +203,9 @@ impl<'s> Reloading<'s> {
         for problem in problems {
             let is_changed =
                 |name: &String| !reverted.contains(name) && self.seen.differs(&self.good, name);
-            let document = document(problem).filter(is_changed);
+            // Nothing is wrong with a document whose store only has to wait.
+            let document = document(problem).filter(|_| !problem.class.retry_helps());
+            let document = document.filter(is_changed);
             let subject = problem.subject.as_ref();
             let store = subject.map(|subject| &subject.component);
             let store = store.filter(|name| before.has(name));
@@ -192,6 +215,27 @@ impl<'s> Reloading<'s> {
             } else if let Some(name) = store {
                 before.kept.insert(name.clone());
             }
+        }
+    }
+}
+
+impl Retry {
+    fn first() -> Self {
+        Self {
+            at: Instant::now() + FIRST_RETRY,
+            wait: FIRST_RETRY,
+        }
+    }
+
+    /// The one after this, if there was one.
+    fn after(last: Option<Self>) -> Self {
+        let Some(Self { wait, .. }) = last else {
+            return Self::first();
+        };
+        let wait = (wait * 2).min(LAST_RETRY);
+        Self {
+            at: Instant::now() + wait,
+            wait,
         }
     }
 }

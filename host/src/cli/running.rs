@@ -11,6 +11,7 @@ use super::app_process::AppProcess;
 use super::arguments::ServeArguments;
 use super::reloading::Reloading;
 use super::signals::Signals;
+use super::watch::Watch;
 
 /// A server that is ready.
 pub(super) struct Running {
@@ -67,6 +68,7 @@ impl Running {
         self,
         mut signals: Signals,
         reloading: &mut Reloading<'_>,
+        watch: &mut Watch,
     ) -> Status {
         let Self {
             mut serving,
@@ -74,6 +76,7 @@ impl Running {
             mut app,
             times,
         } = self;
+        let reloading = (reloading, watch);
         let cause = serve(&mut serving, &mut signals, &mut app, reloading).await;
         let is_signal = matches!(cause, Cause::Signal(_));
         let ending = end(cause, &mut serving, &handle, app, times);
@@ -100,9 +103,9 @@ async fn serve(
     serving: &mut JoinHandle<Ending>,
     signals: &mut Signals,
     app: &mut Option<AppProcess>,
-    reloading: &mut Reloading<'_>,
+    (reloading, watch): (&mut Reloading<'_>, &mut Watch),
 ) -> Cause {
-    let mut reloading = std::pin::pin!(reloading.run(&mut signals.hang_up));
+    let mut reloading = std::pin::pin!(reloading.run(watch, &mut signals.hang_up));
     loop {
         let app_end = async {
             match app.as_mut() {

@@ -22,7 +22,11 @@ use super::reloading::Reloading;
 use super::running::{Running, Times};
 use super::signals::Signals;
 use super::trail::Trail;
+use super::watch::Watch;
 use super::{Status, session};
+
+/// How long the start waits for stores that others need: Dapr's own time for a component.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until it is ended.
 pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<Status> {
@@ -79,8 +83,10 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     };
     let times = Times::of(arguments);
     let running = Running::new(serving, handle.clone(), app, times);
-    let mut reloading = Reloading::new(global, arguments, &handle, inputs, snapshot, served);
-    let status = running.until_end(signals, &mut reloading).await;
+    let mut watch = Watch::new(inputs, snapshot.clone(), served.files.clone());
+    let mut reloading = Reloading::new(global, arguments, &handle, snapshot, served);
+    let ending = running.until_end(signals, &mut reloading, &mut watch);
+    let status = ending.await;
     if let Some(counts) = &global.counts {
         counts.log();
     }
@@ -107,7 +113,7 @@ async fn begin_serving(
     before: Before<'_>,
     begin: Instant,
 ) -> Result<std::result::Result<Served, Status>> {
-    let served = match load(global, snapshot, &before).await? {
+    let served = match load(global, snapshot, &before, PATIENCE).await? {
         Ok(served) => served,
         Err(refusal) => return Ok(Err(refusal.end())),
     };

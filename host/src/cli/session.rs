@@ -116,7 +116,7 @@ pub(super) async fn open(
 /// What the command line and the environment say beside the documents.
 pub(super) struct Surroundings {
     environment: Environment,
-    context: Context,
+    pub(super) context: Context,
     /// Those of `--store`.
     pub(super) stores: Given,
     /// What secret stores have said; nothing is kept unless somebody says so.

@@ -155,6 +155,32 @@ pub const REGISTRY: &[Registration] = &[
     redis::REGISTRATION,
 ];
 
+/// Stands for a store that cannot be opened yet: each request fails.
+#[derive(Clone, Debug)]
+pub struct Unopened(StoreError);
+
+impl Unopened {
+    /// What each request fails with.
+    pub fn because(reason: StoreError) -> Self {
+        Self(reason)
+    }
+}
+
+#[async_trait]
+impl ConfigurationStore for Unopened {
+    async fn get(&self, _request: &ItemsRequest, _context: &Context) -> Result<Items, StoreError> {
+        Err(self.0.clone())
+    }
+
+    async fn watch(
+        &self,
+        _request: &ItemsRequest,
+        _context: &Context,
+    ) -> Result<watch::Receiver<Arc<Items>>, StoreError> {
+        Err(self.0.clone())
+    }
+}
+
 /// Whether a component of this type is a configuration store.
 pub fn is_configuration(component_type: &str) -> bool {
     component_type.starts_with("configuration.")

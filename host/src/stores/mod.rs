@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 
 use crate::context::Context;
 use crate::error::{Class, SecretError};
-use crate::problem::printable;
+use crate::problem::{Problem, printable};
 use crate::secret::Secret;
 use crate::suggest;
 
@@ -162,6 +162,12 @@ impl StoreError {
     /// The store's settings are wrong.
     pub fn misconfigured(message: impl Into<String>) -> Self {
         Self::new(Class::StoreMisconfigured, message)
+    }
+
+    /// The store cannot be opened yet because of this problem with what it refers to itself.
+    pub fn waiting(problem: &Problem) -> Self {
+        let reason = &problem.message;
+        Self::new(problem.class, format!("it cannot be opened yet: {reason}"))
     }
 
     /// The same with a hint.

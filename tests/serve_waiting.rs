@@ -1,0 +1,238 @@
+//! Stores that refer to another one which does not answer: they wait, and nothing else does.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keyref_tests::folder;
+use keyref_tests::server::{Answer, Server};
+use tempfile::TempDir;
+
+/// What anything may take before a test has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Two stores whose files are named by a secret of the cluster, and one that needs nothing.
+const RESOURCES: &str = "\
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: cluster}
+spec:
+  type: secretstores.kubernetes
+  version: v1
+  metadata: [{name: kubeconfigPath, value: kubeconfig}, {name: defaultNamespace, value: default}]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: nested}
+spec:
+  type: secretstores.local.file
+  version: v1
+  metadata: [{name: secretsFile, secretKeyRef: {name: files, key: secrets}}]
+auth: {secretStore: cluster}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: cfg}
+spec:
+  type: configuration.local.file
+  version: v1
+  metadata: [{name: configFile, secretKeyRef: {name: files, key: items}}]
+auth: {secretStore: cluster}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: deeper}
+spec:
+  type: secretstores.local.file
+  version: v1
+  metadata: [{name: secretsFile, secretKeyRef: {name: path, key: path}}]
+auth: {secretStore: nested}
+";
+
+const FILE: &str = "\
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: file}
+spec:
+  type: secretstores.local.file
+  version: v1
+  metadata: [{name: secretsFile, value: nested.json}]
+";
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn work(api_server: SocketAddr) -> TempDir {
+    let kubeconfig = format!(
+        "clusters: [{{name: c, cluster: {{server: 'http://{api_server}'}}}}]\n\
+         contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
+         users: [{{name: u, user: {{}}}}]\ncurrent-context: x\n"
+    );
+    folder(&[
+        ("r/waiting.yaml", RESOURCES.as_bytes()),
+        ("r/file.yaml", FILE.as_bytes()),
+        ("kubeconfig", kubeconfig.as_bytes()),
+        ("c.yaml", b"kind: Configuration\nspec: {}\n"),
+        (
+            "nested.json",
+            br#"{"key": "s3cr3t", "path": "deeper.json"}"#,
+        ),
+        ("deeper.json", br#"{"key": "s3cr3t-deeper"}"#),
+        ("items.yaml", b"a: one\n"),
+    ])
+}
+
+fn server(work: &TempDir) -> Server {
+    let arguments = ["--resources", "r", "--config", "c.yaml"];
+    Server::start(work.path(), &arguments, &[])
+}
+
+/// Answers each request for the Secret `files`, for ever.
+fn serve(listener: TcpListener) {
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(stream.unwrap());
+        }
+    });
+}
+
+fn answer(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or_default() == 0 {
+            return;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("GET /api/v1/namespaces/default/secrets/files"));
+    // `nested.json` and `items.yaml`
+    let body = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"files"},
+        "data":{"secrets":"bmVzdGVkLmpzb24=","items":"aXRlbXMueWFtbA=="}}"#;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    drop(stream.write_all(answer.as_bytes()));
+}
+
+fn secret(server: &Server, store: &str) -> Answer {
+    server.ask(&format!("GET /v1.0/secrets/{store}/key"))
+}
+
+fn class(answer: &Answer) -> (u16, &str) {
+    let class = answer.headers.get("keyref-class");
+    (answer.status, class.map_or("", String::as_str))
+}
+
+/// Waits until both stores are open.
+fn until_open(server: &Server) {
+    let begin = Instant::now();
+    while secret(server, "deeper").status != 200 {
+        assert!(begin.elapsed() < PATIENCE, "{}", server.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(secret(server, "nested").body, "{\"key\":\"s3cr3t\"}\n");
+    assert_eq!(
+        secret(server, "deeper").body,
+        "{\"key\":\"s3cr3t-deeper\"}\n"
+    );
+    let items = server.ask("GET /v1.0/configuration/cfg?key=a");
+    assert!(items.body.contains("\"one\""), "{items:?}");
+}
+
+#[test]
+fn an_unreachable_backend_ends_no_start_and_is_tried_again() {
+    let address = nobody();
+    let work = work(address);
+    let server = server(&work);
+    assert_eq!(secret(&server, "file").status, 200);
+    for store in ["cluster", "nested", "deeper"] {
+        let answer = secret(&server, store);
+        assert_eq!(class(&answer), (500, "unreachable"), "{store}: {answer:?}");
+        let part = if store == "cluster" {
+            ""
+        } else {
+            "cannot be opened yet: secret"
+        };
+        assert!(answer.body.contains(part), "{store}: {answer:?}");
+    }
+    let items = server.ask("GET /v1.0/configuration/cfg?key=a");
+    assert_eq!(class(&items), (500, "unreachable"), "{items:?}");
+    let subscribed = server.ask("GET /v1.0/configuration/cfg/subscribe?key=a");
+    assert_eq!(subscribed.status, 500, "{subscribed:?}");
+    serve(TcpListener::bind(address).unwrap());
+    until_open(&server);
+    assert!(!server.log().contains("s3cr3t"), "{}", server.log());
+}
+
+#[test]
+fn a_backend_that_hangs_delays_no_change() {
+    // Takes connections and says nothing.
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let work = work(hanging.local_addr().unwrap());
+    let server = server(&work);
+    assert_eq!(secret(&server, "file").status, 200);
+    assert_eq!(class(&secret(&server, "nested")), (500, "timed-out"));
+    let scopes = "kind: Configuration\nspec: {secrets: {scopes: [\
+                  {storeName: file, deniedSecrets: [key]}, {storeName: nested, deniedSecrets: [key]}]}}\n";
+    fs::write(work.path().join("c.yaml"), scopes).unwrap();
+    let begin = Instant::now();
+    while secret(&server, "file").status != 403 {
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "{}",
+            server.log()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    // What waits is guarded as well.
+    assert_eq!(secret(&server, "nested").status, 403);
+    fs::write(
+        work.path().join("c.yaml"),
+        "kind: Configuration\nspec: {}\n",
+    )
+    .unwrap();
+    serve(hanging);
+    until_open(&server);
+}
+
+#[test]
+fn a_store_that_is_open_stays_while_its_new_form_waits() {
+    let work = work(nobody());
+    fs::remove_file(work.path().join("r/waiting.yaml")).unwrap();
+    let server = server(&work);
+    assert_eq!(secret(&server, "file").body, "{\"key\":\"s3cr3t\"}\n");
+    let (address, cluster) = (nobody(), RESOURCES.split("---\n").next().unwrap());
+    let kubeconfig = fs::read_to_string(work.path().join("kubeconfig")).unwrap();
+    let (head, _) = kubeconfig.split_once("http://").unwrap();
+    let kubeconfig = format!(
+        "{head}http://{address}'}}}}]\n{}",
+        kubeconfig.split_once('\n').unwrap().1
+    );
+    fs::write(work.path().join("kubeconfig"), kubeconfig).unwrap();
+    let waiting = FILE.replace(
+        "value: nested.json}]",
+        "secretKeyRef: {name: files, key: items}}]\nauth: {secretStore: cluster}",
+    );
+    fs::write(work.path().join("r/cluster.yaml"), cluster).unwrap();
+    fs::write(work.path().join("r/file.yaml"), waiting).unwrap();
+    server.wait_for_log("reloaded");
+    assert_eq!(secret(&server, "file").body, "{\"key\":\"s3cr3t\"}\n");
+    serve(TcpListener::bind(address).unwrap());
+    let begin = Instant::now();
+    // It is in the other file.
+    while server.ask("GET /v1.0/secrets/file/a").status != 200 {
+        assert!(begin.elapsed() < PATIENCE, "{}", server.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(secret(&server, "file").status, 500);
+    assert!(!server.log().contains("not reloaded"), "{}", server.log());
+}
