@@ -56,7 +56,8 @@ pub(crate) async fn open(
         spent: Duration::ZERO,
     };
     for level in ready {
-        let context = opening.ask(loaded, &level).await;
+        let wanted = opening.wanted(loaded, &level);
+        let context = opening.ask(wanted).await;
         for place in level {
             opening.open(loaded, place, &context).await;
         }
@@ -142,24 +143,31 @@ struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// Asks for all that stores of a level refer to, so that one that does not answer is waited for
-    /// once. From then on there is no waiting: what has not come is late.
-    async fn ask(&self, loaded: &Loaded, level: &[ComponentPlace]) -> Context {
-        if self.context.until().is_none() {
-            return self.context.clone();
-        }
+    /// What stores refer to that are to be opened.
+    fn wanted(&self, loaded: &Loaded, level: &[ComponentPlace]) -> BTreeSet<Request> {
         let mut wanted = BTreeSet::new();
         for &(batch, index) in level {
             let batch = loaded.batches.get(batch);
             let component = batch.and_then(|batch| Some((batch, batch.component(index)?)));
+            let is_kept = |name: &String| {
+                let earlier = self.earlier;
+                earlier.is_some_and(|earlier| earlier.kept.contains(name))
+            };
             if let Some((batch, component)) = component
                 && check_kind(component, self.grants).is_ok()
-                && !self
-                    .earlier
-                    .is_some_and(|earlier| earlier.kept.contains(&component.name))
+                && !is_kept(&component.name)
             {
                 wanted.extend(batch.wanted(component).cloned());
             }
+        }
+        wanted
+    }
+
+    /// Asks for all of this, so that a store that does not answer is waited for once. From then on
+    /// there is no waiting: what has not come is late.
+    async fn ask(&self, wanted: BTreeSet<Request>) -> Context {
+        if self.context.until().is_none() {
+            return self.context.clone();
         }
         let (secrets, fetches) = (self.secrets, self.inner.limits.fetches);
         let asking = secrets.values(wanted, self.context, self.run, fetches);
