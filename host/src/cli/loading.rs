@@ -97,38 +97,26 @@ pub(super) async fn load(
     let shown = documents.clone();
     let opening = open_configurations(&resolver, documents, wanted, &session.context, before);
     let (configurations, problems) = opening.await;
-    let mut waiting = findings.waiting(&problems);
+    let waiting = findings.waiting(&problems);
     if let Err(refusal) = findings.judge(problems) {
         return Ok(Err(refusal));
     }
-    let mut loaded = Loaded::new(resolver, listed).with_documents(shown);
-    let mut opened = BTreeMap::new();
-    for (config, store) in configurations {
-        loaded.configurations.insert(config.name.clone(), store);
-        opened.insert(config.name.clone(), config);
-    }
-    waiting.retain(|name, _| !loaded.configurations.contains_key(name));
-    for (name, error) in &waiting {
-        let unopened = Arc::new(Unopened::because(error.clone()));
-        loaded.configurations.insert(name.clone(), unopened);
-    }
-    let mut waiting: BTreeSet<_> = waiting.into_keys().collect();
-    let stores = loaded.resolver.stores().into_iter();
-    waiting.extend(stores.filter(|name| loaded.resolver.is_waiting(name)));
-    let wanted = components.iter().map(|inspected| &inspected.component);
-    let lost =
-        wanted.filter(|component| is_lost(component, &loaded) || waiting.contains(&component.name));
-    let lost =
-        lost.map(|lost| LoadedComponent::new(&lost.name, &lost.component_type, &lost.version));
-    loaded.failed = lost.collect();
-    Ok(Ok(Served {
+    let loaded = Loaded::new(resolver, listed).with_documents(shown);
+    let mut served = Served {
         loaded,
-        configurations: opened,
+        configurations: BTreeMap::new(),
         files,
         settings,
         tolerated: findings.tolerated,
-        waiting,
-    }))
+        waiting: BTreeSet::new(),
+    };
+    served.add(configurations, waiting);
+    let lost = components.iter().map(|inspected| &inspected.component);
+    let lost = lost.filter(|component| served.lacks(component));
+    let lost =
+        lost.map(|lost| LoadedComponent::new(&lost.name, &lost.component_type, &lost.version));
+    served.loaded.failed = lost.collect();
+    Ok(Ok(served))
 }
 
 /// What the configurations say of the server.
@@ -217,6 +205,31 @@ impl Before<'_> {
 }
 
 impl Served {
+    /// Adds configuration stores, and what stands for those that cannot be opened yet.
+    fn add(&mut self, configured: Vec<Configured>, mut waiting: BTreeMap<String, StoreError>) {
+        let loaded = &mut self.loaded;
+        for (config, store) in configured {
+            waiting.remove(&config.name);
+            loaded.configurations.insert(config.name.clone(), store);
+            self.configurations.insert(config.name.clone(), config);
+        }
+        for (name, error) in waiting {
+            let unopened = Arc::new(Unopened::because(error));
+            loaded.configurations.insert(name.clone(), unopened);
+            self.waiting.insert(name);
+        }
+        let stores = loaded.resolver.stores().into_iter();
+        let waiting = stores.filter(|name| loaded.resolver.is_waiting(name));
+        self.waiting.extend(waiting);
+    }
+
+    /// Whether a component is a store that is not open.
+    fn lacks(&self, component: &Component) -> bool {
+        let is_store = component.is_secret_store()
+            || configuration::is_configuration(&component.component_type);
+        is_store && !self.has(&component.name)
+    }
+
     /// Whether a store of this name is open.
     fn has(&self, name: &str) -> bool {
         let is_secrets = self.loaded.resolver.has_store(name);
@@ -247,14 +260,6 @@ impl Served {
         });
         wrong.collect()
     }
-}
-
-/// Whether a component is a store that is not open.
-fn is_lost(component: &Component, loaded: &Loaded) -> bool {
-    let name = component.name.as_str();
-    let is_configuration = configuration::is_configuration(&component.component_type);
-    (component.is_secret_store() && !loaded.resolver.has_store(name))
-        || (is_configuration && !loaded.configurations.contains_key(name))
 }
 
 /// The file that a component names as a secret store's.

@@ -37,9 +37,7 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     raise_files();
     // Before anything can take long, so that none is missed.
     let mut signals = Signals::listen(!arguments.command.is_empty())?;
-    if let Some(drop_in) = &arguments.drop_in {
-        name_without_meaning(drop_in);
-    }
+    arguments.drop_in.iter().for_each(name_without_meaning);
     let before = Before::with_cache(caching::cache(&arguments.cache)?);
     let (snapshot, inputs) = tokio::select! {
         read = read(global, arguments) => read?,
@@ -83,10 +81,9 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     };
     let times = Times::of(arguments);
     let running = Running::new(serving, handle.clone(), app, times);
-    let mut watch = Watch::new(inputs, snapshot.clone(), served.files.clone());
-    let mut reloading = Reloading::new(global, arguments, &handle, snapshot, served);
-    let ending = running.until_end(signals, &mut reloading, &mut watch);
-    let status = ending.await;
+    let watch = &mut Watch::new(inputs, snapshot.clone(), served.files.clone());
+    let reloading = &mut Reloading::new(global, arguments, &handle, snapshot, served);
+    let status = running.until_end(signals, reloading, watch).await;
     if let Some(counts) = &global.counts {
         counts.log();
     }
