@@ -30,8 +30,9 @@ pub struct Environment(Variables);
 
 #[derive(Clone)]
 enum Variables {
-    /// Those of the process, read each time that one is asked for.
-    Process,
+    /// Those of the process, read each time that one is asked for, but for these, which stand before
+    /// them.
+    Process(Arc<BTreeMap<String, SecretValue>>),
     Given(Arc<BTreeMap<String, SecretValue>>),
 }
 
@@ -52,7 +53,21 @@ impl Environment {
     /// The process's own variables, read each time that they are asked for. Those that are not
     /// UTF-8 are left out.
     pub fn process() -> Self {
-        Self(Variables::Process)
+        Self(Variables::Process(Arc::default()))
+    }
+
+    /// The same with these variables, whatever they were.
+    #[must_use]
+    pub fn with(self, variables: impl IntoIterator<Item = (String, SecretValue)>) -> Self {
+        let set = |before: &BTreeMap<String, SecretValue>| {
+            let mut after = before.clone();
+            after.extend(variables);
+            Arc::new(after)
+        };
+        Self(match &self.0 {
+            Variables::Process(before) => Variables::Process(set(before)),
+            Variables::Given(before) => Variables::Given(set(before)),
+        })
     }
 
     /// A variable's value.
@@ -62,7 +77,10 @@ impl Environment {
                 clippy::disallowed_methods,
                 reason = "the one place that reads the environment"
             )]
-            Variables::Process => Some(std::env::var(name).ok()?.into()),
+            Variables::Process(set) => match set.get(name) {
+                Some(value) => Some(value.clone()),
+                None => Some(std::env::var(name).ok()?.into()),
+            },
             Variables::Given(given) => given.get(name).cloned(),
         }
     }
@@ -74,7 +92,7 @@ impl Environment {
                 clippy::disallowed_methods,
                 reason = "the one place that reads the environment"
             )]
-            Variables::Process => std::env::var_os(name).is_some(),
+            Variables::Process(set) => set.contains_key(name) || std::env::var_os(name).is_some(),
             Variables::Given(given) => given.contains_key(name),
         }
     }
@@ -91,10 +109,15 @@ impl Environment {
                 clippy::disallowed_methods,
                 reason = "the one place that reads the environment"
             )]
-            Variables::Process => std::env::vars_os()
+            Variables::Process(set) => std::env::vars_os()
                 .filter_map(|(name, value)| {
                     Some((name.into_string().ok()?, value.into_string().ok()?.into()))
                 })
+                .filter(|(name, _)| !set.contains_key(name))
+                .chain(
+                    set.iter()
+                        .map(|(name, value)| (name.clone(), value.clone())),
+                )
                 .collect(),
             Variables::Given(given) => given
                 .iter()

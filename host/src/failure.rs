@@ -2,7 +2,7 @@
 
 use crate::advice;
 use crate::error::{Class, SecretError};
-use crate::policy::{Decision, Policy};
+use crate::policy::{Decision, Policy, Rule};
 use crate::problem::printable;
 use crate::run::Run;
 use crate::secret::Secret;
@@ -85,4 +85,58 @@ pub(crate) fn no_key(secret: &str, key: &str, found: &Secret, run: &Run) -> Secr
         error.keys = listed().map(printable).collect();
     }
     error
+}
+
+/// There is no such store.
+pub(crate) fn no_store<'n>(
+    store: &str,
+    known: impl Iterator<Item = &'n str> + Clone,
+    run: &Run,
+) -> SecretError {
+    const MOST: usize = 20;
+    if store.is_empty() {
+        return SecretError::new(Class::StoreUnknown, "the reference names no secret store")
+            .with_hint("add `auth: {secretStore: NAME}` at the top level of the component");
+    }
+    let hint = if known.clone().next().is_none() {
+        "there are no stores: declare one as a component, or give one".to_owned()
+    } else if run.list(known.clone().take(MOST).map(str::len).sum()) {
+        suggest::among_within("stores", store, known, |cost| run.spend(cost))
+    } else {
+        "check its name".to_owned()
+    };
+    let message = format!("there is no secret store `{}`", printable(store));
+    SecretError::new(Class::StoreUnknown, message).with_hint(hint)
+}
+
+/// Policy does not allow a secret.
+pub(crate) fn denied(store: &str, secret: &str, rule: Rule) -> SecretError {
+    let (store, secret) = (printable(store), printable(secret));
+    let message = format!("access denied by policy to get `{secret}` from `{store}`");
+    SecretError::new(Class::PolicyDenied, message).with_hint(rule.remedy(&store, &secret))
+}
+
+/// A document names a namespace that is not its own.
+pub(crate) fn no_namespace(namespace: &str) -> SecretError {
+    let namespace = printable(namespace);
+    let message = format!("namespace `{namespace}` is not granted to this document");
+    SecretError::new(Class::PolicyDenied, message)
+        .with_hint("name the namespace in the context, or grant it with the builder")
+}
+
+/// A variable that nobody may refer to.
+pub(crate) fn refused_variable(name: &str) -> SecretError {
+    let message = format!(
+        "environment variable `{}` may not be referenced",
+        printable(name)
+    );
+    SecretError::new(Class::PolicyDenied, message).with_hint(
+        "names that begin with `DAPR_`, `APP_API_TOKEN`, and names with a space are refused",
+    )
+}
+
+/// A variable that is not set.
+pub(crate) fn no_variable(name: &str) -> SecretError {
+    let message = format!("environment variable `{}` is not set", printable(name));
+    SecretError::new(Class::SecretAbsent, message).with_hint("set it, or write the `value` itself")
 }

@@ -22,12 +22,10 @@ use crate::failure;
 use crate::inflight::Inflight;
 use crate::observer::{DenyEvent, FetchEvent, Observer};
 use crate::policy::{Decision, Policy};
-use crate::problem::printable;
 use crate::request::{AnswerMap, Request};
 use crate::run::{Fetch, FetchKey, Run};
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreConfig, StoreError};
-use crate::suggest;
 
 /// Named stores with the policy that guards them.
 #[derive(Clone)]
@@ -422,29 +420,15 @@ impl Secrets {
         self.check_variable(name).inspect_err(|_| {
             self.deny(context, &DenyEvent::of_variable(name));
         })?;
-        self.setup().environment.get(name).ok_or_else(|| {
-            SecretError::new(
-                Class::SecretAbsent,
-                format!("environment variable `{}` is not set", printable(name)),
-            )
-            .with_hint("set it, or write the `value` itself")
-        })
+        let value = self.setup().environment.get(name);
+        value.ok_or_else(|| failure::no_variable(name))
     }
 
     fn check_variable(&self, name: &str) -> Result<(), SecretError> {
         if env::is_referable(name, &self.setup().environment) {
             return Ok(());
         }
-        Err(SecretError::new(
-            Class::PolicyDenied,
-            format!(
-                "environment variable `{}` may not be referenced",
-                printable(name)
-            ),
-        )
-        .with_hint(
-            "names that begin with `DAPR_`, `APP_API_TOKEN`, and names with a space are refused",
-        ))
+        Err(failure::refused_variable(name))
     }
 
     /// What a store says of a secret: as it is kept, or as it is now.
@@ -552,41 +536,15 @@ impl Secrets {
         if let Some(error) = read(&self.door.broken).get(effective) {
             return Err(failure::of_store(error.clone(), effective, ""));
         }
-        if effective.is_empty() {
-            return Err(SecretError::new(
-                Class::StoreUnknown,
-                "the reference names no secret store",
-            )
-            .with_hint("add `auth: {secretStore: NAME}` at the top level of the component"));
-        }
         let stores = read(&self.door.stores);
-        let hint = if stores.is_empty() {
-            "there are no stores: declare one as a component, or give one".to_owned()
-        } else if run.list(stores.keys().take(20).map(String::len).sum()) {
-            let names = stores.keys().map(String::as_str);
-            suggest::among_within("stores", effective, names, |cost| run.spend(cost))
-        } else {
-            "check its name".to_owned()
-        };
-        Err(SecretError::new(
-            Class::StoreUnknown,
-            format!("there is no secret store `{}`", printable(effective)),
-        )
-        .with_hint(hint))
+        let names = stores.keys().map(String::as_str);
+        Err(failure::no_store(effective, names, run))
     }
 
     fn decide(&self, store: &str, secret: &str) -> Result<(), SecretError> {
         match self.setup().policy.decide(store, secret) {
             Decision::Allow => Ok(()),
-            Decision::Deny(rule) => Err(SecretError::new(
-                Class::PolicyDenied,
-                format!(
-                    "access denied by policy to get `{}` from `{}`",
-                    printable(secret),
-                    printable(store)
-                ),
-            )
-            .with_hint(rule.remedy(&printable(store), &printable(secret)))),
+            Decision::Deny(rule) => Err(failure::denied(store, secret, rule)),
         }
     }
 
@@ -625,14 +583,7 @@ impl Secrets {
         if granted {
             return Ok(namespace.to_owned());
         }
-        Err(SecretError::new(
-            Class::PolicyDenied,
-            format!(
-                "namespace `{}` is not granted to this document",
-                printable(namespace)
-            ),
-        )
-        .with_hint("name the namespace in the context, or grant it with the builder"))
+        Err(failure::no_namespace(namespace))
     }
 }
 

@@ -173,7 +173,7 @@ impl Property {
         let mut shape = json!({"name": self.name, "secret": self.secret, "place": place});
         match std::str::from_utf8(&self.value) {
             Ok(text) => shape["value"] = text.into(),
-            Err(_) => shape["base64"] = crate::server::to_base64(&self.value).into(),
+            Err(_) => shape["base64"] = crate::encoding::to_base64(&self.value).into(),
         }
         shape
     }

@@ -14,6 +14,7 @@ pub mod backends;
 pub mod components;
 pub mod configuration;
 pub mod dapr;
+pub mod encoding;
 pub mod gateway;
 pub mod hostile_guest;
 pub mod kubernetes;

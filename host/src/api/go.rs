@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// A text with its percent escapes resolved, as `url.PathUnescape` does it; `None` where an escape
 /// is not two hexadecimal digits.
@@ -62,6 +63,29 @@ fn escape_bytes(plain: &[u8]) -> String {
 
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)
+}
+
+/// A time as `time.Duration` shows it, to the millisecond.
+pub(crate) fn duration(time: Duration) -> String {
+    let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
+    if seconds == 0 {
+        return match milliseconds {
+            0 => "0s".to_owned(),
+            _ => format!("{milliseconds}ms"),
+        };
+    }
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let mut text = String::new();
+    if hours > 0 {
+        let _ = write!(text, "{hours}h");
+    }
+    if hours > 0 || minutes > 0 {
+        let _ = write!(text, "{minutes}m");
+    }
+    let fraction = format!(".{milliseconds:03}");
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    let _ = write!(text, "{}{fraction}s", seconds % 60);
+    text
 }
 
 /// The shortest path that means the same, as `path.Clean` has it.
@@ -140,7 +164,23 @@ fn is_printable(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{clean, escaped_path, query_pairs, query_unescape, quoted};
+    use std::time::Duration;
+
+    use super::{clean, duration, escaped_path, query_pairs, query_unescape, quoted};
+
+    #[test]
+    fn times_are_shown_as_go_does() {
+        for (milliseconds, shown) in [
+            (0, "0s"),
+            (500, "500ms"),
+            (1_500, "1.5s"),
+            (5_000, "5s"),
+            (90_000, "1m30s"),
+            (3_600_010, "1h0m0.01s"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(milliseconds)), shown);
+        }
+    }
 
     #[test]
     fn paths_are_cleaned_as_go_does() {

@@ -4,13 +4,17 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::api::service::{DAPR_VERSION, Service};
+use crate::api::go;
+use crate::api::service::{DAPR_VERSION, Identity, Service};
+use crate::api::settings::HOT_RELOAD;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata<'m> {
     id: &'m str,
     runtime_version: &'m str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    enabled_features: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     components: Vec<Component<'m>>,
     extended: std::collections::BTreeMap<String, String>,
@@ -36,6 +40,19 @@ struct App<'m> {
     port: Option<u16>,
     protocol: &'m str,
     channel_address: &'m str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Health<'m>>,
+}
+
+/// How the app is asked for its health.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Health<'m> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(crate) health_check_path: &'m str,
+    pub(crate) health_probe_interval: String,
+    pub(crate) health_probe_timeout: String,
+    pub(crate) health_threshold: u32,
 }
 
 /// There are no actors here, which Dapr's own words say.
@@ -49,6 +66,25 @@ struct Actors {
 
 /// What Dapr says of actors where it has no placement service.
 pub(crate) const PLACEMENT: &str = "placement: disconnected";
+
+/// Those of Dapr's features that are here and on.
+pub(crate) fn features(service: &Service) -> Vec<String> {
+    let is_hot = service.settings().hot_reload != Some(false);
+    let features = is_hot.then(|| HOT_RELOAD.to_owned());
+    features.into_iter().collect()
+}
+
+/// How the app is asked for its health, in Dapr's words. An app over gRPC has no path for it.
+pub(crate) fn health(identity: &Identity) -> Option<Health<'_>> {
+    let check = identity.app_health.as_ref()?;
+    let is_grpc = identity.app_protocol.starts_with("grpc");
+    Some(Health {
+        health_check_path: if is_grpc { "" } else { &check.path },
+        health_probe_interval: go::duration(check.interval),
+        health_probe_timeout: go::duration(check.timeout),
+        health_threshold: check.threshold,
+    })
+}
 
 /// The metadata, escaped as Go's encoder does it.
 pub(crate) fn json(service: &Service) -> String {
@@ -64,12 +100,14 @@ pub(crate) fn json(service: &Service) -> String {
     let metadata = Metadata {
         id: &identity.app_id,
         runtime_version: DAPR_VERSION,
+        enabled_features: features(service),
         components: components.collect(),
         extended: service.extended(),
         app_connection_properties: App {
             port: identity.app_port,
             protocol: &identity.app_protocol,
             channel_address: &identity.app_host,
+            health: health(identity),
         },
         actor_runtime: Actors {
             runtime_status: "DISABLED",
@@ -113,7 +151,7 @@ mod tests {
         service.extend("k".to_owned(), "v&w".to_owned()).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
-            "{{\"id\":\"myapp\",\"runtimeVersion\":\"1.18.3\",\"components\":[{{\"name\":\"a\\u003cb\",\
+            "{{\"id\":\"myapp\",\"runtimeVersion\":\"1.18.3\",\"enabledFeatures\":[\"HotReload\"],\"components\":[{{\"name\":\"a\\u003cb\",\
              \"type\":\"secretstores.local.file\",\"version\":\"v1\",\"capabilities\":[\"X\"]}}],\
              \"extended\":{{\"daprRuntimeVersion\":\"1.18.3\",\"k\":\"v\\u0026w\",\
              \"keyrefVersion\":\"{version}\"}},\"appConnectionProperties\":{{\"protocol\":\"http\",\

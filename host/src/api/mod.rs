@@ -55,6 +55,7 @@ mod unix;
 mod unread;
 
 pub use self::access::{Access, ApiLists, ApiRule};
+pub use self::app::AppHealthCheck;
 pub use self::audit::{Audit, AuditCounts, AuditDecision, AuditLog, AuditRecord, Caller};
 pub use self::components::ComponentsOptions;
 pub use self::cors::Origins;

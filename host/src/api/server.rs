@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::api::access::Access;
-use crate::api::app::App;
+use crate::api::app::{self, App};
 use crate::api::audit::Audit;
 use crate::api::components::{Components, ComponentsOptions};
 use crate::api::cors::Origins;
@@ -145,6 +145,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     http: Vec<SocketAddr>,
     grpc: Vec<SocketAddr>,
+    /// The file that is gRPC's socket.
+    socket: Option<PathBuf>,
     public: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
     components: Option<(Components, SocketAddr)>,
@@ -212,6 +214,7 @@ impl Server {
         Ok(Self {
             http: addresses(&http),
             grpc: addresses(&grpc),
+            socket: grpc.iter().find_map(Listener::path).map(Path::to_owned),
             public: public.first().and_then(Listener::address),
             metrics: metrics.first().and_then(Listener::address),
             components: components.zip(of_components.first().and_then(Listener::address)),
@@ -233,6 +236,11 @@ impl Server {
     /// Where gRPC is served.
     pub fn grpc(&self) -> &[SocketAddr] {
         &self.grpc
+    }
+
+    /// The socket where gRPC is served, where it is a file.
+    pub fn grpc_socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// Where health and metadata alone are served.
@@ -312,6 +320,15 @@ impl Handle {
     pub fn note_reload(&self, is_taken_over: bool) {
         if let Some(metrics) = &self.service.metrics {
             metrics.reloaded(is_taken_over);
+        }
+    }
+
+    /// Waits until the app is not healthy, or not there yet: then there is nobody to put the end off
+    /// for. An app without a port stays healthy.
+    pub async fn app_is_lost(&self) {
+        match &self.service.app {
+            Some(app) => app.health.is_lost().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -454,7 +471,7 @@ async fn refresh(components: Option<&(Components, SocketAddr)>) {
     }
 }
 
-/// Waits until the app listens on its port, if it has one.
+/// Waits until the app listens on its port, if it has one, and asks for its health from then on.
 async fn watch_app(service: &Service) {
     let Some(port) = service.identity.app_port else {
         return;
@@ -465,4 +482,7 @@ async fn watch_app(service: &Service) {
     }
     tracing::info!("application discovered on port {port}");
     service.set_app_ready();
+    if let (Some(app), Some(check)) = (&service.app, &service.identity.app_health) {
+        app::watch(app, check, service.metrics.as_ref()).await;
+    }
 }

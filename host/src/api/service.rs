@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::api::access::{Access, ApiLists};
-use crate::api::app::App;
+use crate::api::app::{App, AppHealthCheck};
 use crate::api::audit::{Audit, AuditDecision, AuditRecord, Caller};
 use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
@@ -147,6 +147,8 @@ pub struct Identity {
     /// `https` or `grpcs`. Without them those of the operating system count, or on this machine any
     /// certificate is accepted.
     pub app_authorities: Option<PathBuf>,
+    /// How the app is asked for its health; not at all.
+    pub app_health: Option<AppHealthCheck>,
 }
 
 impl Identity {
@@ -159,6 +161,7 @@ impl Identity {
             app_protocol: "http".to_owned(),
             app_host: "127.0.0.1".to_owned(),
             app_authorities: None,
+            app_health: None,
         }
     }
 }
@@ -277,9 +280,12 @@ impl Service {
         self.loaded.subscribe()
     }
 
-    /// Takes note that the app answers.
+    /// Takes note that the app answers. Where it is not asked for its health, it is healthy.
     pub(crate) fn set_app_ready(&self) {
         self.app_ready.store(true, Ordering::Release);
+        if let (Some(app), None) = (&self.app, &self.identity.app_health) {
+            app.health.set(true);
+        }
     }
 
     /// Whether components are loaded: what an app waits for before it asks.

@@ -15,7 +15,7 @@ use crate::error::Class;
 use crate::expansion::Expansion;
 use crate::limits::Limits;
 use crate::mode::Mode;
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, printable};
 
 /// What configurations say of the server. Of several, each field is the last one's that has it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -30,6 +30,9 @@ pub struct Settings {
     pub hot_reload: Option<bool>,
     /// `spec.metric` and `spec.metrics`
     pub metrics: MetricsSettings,
+    /// The handlers of `spec.httpPipeline`, which are not run: as they are written, variables not
+    /// filled in.
+    pub handlers: Vec<String>,
     /// Fields that have no effect here, such as `spec.mtls`.
     pub without_effect: Vec<String>,
 }
@@ -47,7 +50,10 @@ pub struct CallLog {
 }
 
 /// The feature of Dapr that has files watched.
-const HOT_RELOAD: &str = "HotReload";
+pub(crate) const HOT_RELOAD: &str = "HotReload";
+
+/// The field of handlers that requests pass before they are answered.
+const HTTP_PIPELINE: &str = "httpPipeline";
 
 /// Fields of `spec` that have no effect here and guard nothing that is served here.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -122,6 +128,33 @@ impl Settings {
         environment: &Environment,
         mode: Mode,
     ) -> Result<Self, Vec<Problem>> {
+        let settings = Self::read_without_handlers(configurations, environment, mode)?;
+        if settings.handlers.is_empty() {
+            return Ok(settings);
+        }
+        let mut documents = configurations.iter();
+        let has_it = |document: &&Document| line_of(&document.text, HTTP_PIPELINE).is_some();
+        let document = documents.find(has_it).or(configurations.first());
+        let refusal = Refusal {
+            field: HTTP_PIPELINE,
+            message: "`httpPipeline` has handlers, which are not run here",
+            hint: "remove them, serve secrets behind a proxy that does their work, or serve without \
+                   them with `--ignore-http-pipeline`",
+        };
+        let problems = document.map(|document| refusal.problem(document));
+        Err(problems.into_iter().collect())
+    }
+
+    /// The same, and the handlers of `spec.httpPipeline`, which guard what is served, may be there:
+    /// whoever calls this serves without them.
+    ///
+    /// # Errors
+    /// Fails where a field cannot be read, or guards something else and is not honored.
+    pub fn read_without_handlers(
+        configurations: &[Document],
+        environment: &Environment,
+        mode: Mode,
+    ) -> Result<Self, Vec<Problem>> {
         let (mut settings, mut problems) = (Self::default(), Vec::new());
         let mut metrics = MetricsFields::default();
         for document in configurations {
@@ -160,6 +193,10 @@ impl Settings {
             let set = match field.as_str() {
                 "metric" => metrics.set_metric(value),
                 "metrics" => metrics.set_metrics(value),
+                HTTP_PIPELINE if !is_empty(&value, "handlers") => {
+                    self.handlers.extend(handlers(document));
+                    continue;
+                }
                 _ => {
                     self.set(&field, value, mode).map_err(refused)?;
                     continue;
@@ -209,13 +246,6 @@ impl Settings {
                     }
                 }
             }
-            "httpPipeline" if !is_empty(&value, "handlers") => {
-                return Err(Refusal {
-                    field: "httpPipeline",
-                    message: "`httpPipeline` has handlers, which are not run here",
-                    hint: "remove them, or serve secrets behind a proxy that does their work",
-                });
-            }
             field if WITHOUT_EFFECT.contains(&field) && !value.is_null() => {
                 self.without_effect.push(format!("spec.{field}"));
             }
@@ -250,6 +280,25 @@ pub fn denied_types(
         }
     }
     Ok(denied)
+}
+
+/// The names of the handlers of a configuration, as they are written: what a variable holds is not
+/// shown. At least one, since there are some.
+fn handlers(document: &Document) -> Vec<String> {
+    let mut documents = serde_yaml::Deserializer::from_slice(&document.text);
+    let first = documents.next();
+    let written = first.and_then(|first| Value::deserialize(first).ok());
+    let handlers = written.as_ref().and_then(|written| {
+        let handlers = written.get("spec")?.get(HTTP_PIPELINE)?.get("handlers")?;
+        handlers.as_sequence()
+    });
+    let name = |handler: &Value| Some(printable(handler.get("name")?.as_str()?));
+    let names: Vec<_> = handlers.into_iter().flatten().filter_map(name).collect();
+    if names.is_empty() {
+        vec!["without a name".to_owned()]
+    } else {
+        names
+    }
 }
 
 /// The fields of a configuration's `spec`, variables filled in.
@@ -427,5 +476,21 @@ mod tests {
             assert_eq!(read(&[text]).unwrap_err(), [expected], "{text}");
         }
         assert!(read(&["spec:\n  httpPipeline: {handlers: []}\n"]).is_ok());
+    }
+
+    #[test]
+    fn handlers_that_are_not_run_are_named_as_they_are_written() {
+        let names = |text: &str| {
+            let documents = [Document::new("c.yaml", text)];
+            let environment = Environment::of([("HANDLER", "s3cr3t")]);
+            let read = Settings::read_without_handlers(&documents, &environment, Mode::Strict);
+            read.unwrap().handlers
+        };
+        let two = "spec:\n  httpPipeline:\n    handlers:\n    - {name: x, type: y}\n    \
+                   - {name: '${HANDLER}'}\n";
+        assert_eq!(names(two), ["x", "${HANDLER}"]);
+        let misspelt = "spec:\n  httpPipeline: {handler: [{name: x}]}\n";
+        assert_eq!(names(misspelt), ["without a name"]);
+        assert!(names("spec:\n  httpPipeline: {handlers: []}\n").is_empty());
     }
 }

@@ -81,6 +81,12 @@ impl Token {
         drop(values.wait_for(|values| !is_any(values, sent)).await);
     }
 
+    /// The first token, for a caller that this process starts; nothing where there is none.
+    pub fn first(&self) -> Option<SecretValue> {
+        let values = self.0.values.read().unwrap_or_else(PoisonError::into_inner);
+        values.first().cloned()
+    }
+
     /// The first token as a header, that logs do not show; nothing where there is none.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         let values = self.0.values.borrow();

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, stdin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use keyref::api::{Identity, Server};
+use keyref::api::{Identity, Server, Token};
 use keyref::env;
 use keyref::problem::terminal_safe;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
@@ -15,6 +16,7 @@ use rustix::termios::tcgetpgrp;
 use tokio::process::{Child, Command};
 
 use super::Status;
+use super::arguments::ServeArguments;
 use super::loading::fatal;
 
 /// An app that has been started; killed when dropped.
@@ -38,18 +40,29 @@ impl NotStarted {
     }
 }
 
-/// Where the app finds the server.
+/// Where the app finds the server, and what it sends there.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     http: Vec<SocketAddr>,
     grpc: Vec<SocketAddr>,
+    /// The file that is gRPC's socket.
+    socket: Option<PathBuf>,
+    metrics: Option<SocketAddr>,
+    is_tls: bool,
+    token: Option<Token>,
 }
 
 impl Addresses {
-    pub(super) fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &Server, arguments: &ServeArguments, token: Option<Token>) -> Self {
+        let socket = server.grpc_socket();
         Self {
             http: server.http().to_vec(),
             grpc: server.grpc().to_vec(),
+            // The app may change its folder.
+            socket: socket.and_then(|socket| std::path::absolute(socket).ok()),
+            metrics: server.metrics(),
+            is_tls: arguments.tls_cert.is_some(),
+            token,
         }
     }
 }
@@ -66,7 +79,8 @@ const NOT_FOR_APPS: &[&str] = &[
 impl AppProcess {
     /// Starts a command, if there is one, with the variables that `dapr run` sets.
     ///
-    /// It inherits the environment, since the SDK needs `DAPR_API_TOKEN` and the app itself
+    /// It inherits the environment, since the SDK needs `DAPR_API_TOKEN` (also where the server has it
+    /// from a file, as it is when the app starts) and the app itself
     /// `APP_API_TOKEN`, but neither what is for the server alone nor addresses of another server.
     pub(super) fn start(
         command: &[OsString],
@@ -90,8 +104,7 @@ impl AppProcess {
         if let Some(port) = identity.app_port {
             command.env("APP_PORT", port.to_string());
         }
-        point_to(&mut command, "DAPR_HTTP", &addresses.http);
-        point_to(&mut command, "DAPR_GRPC", &addresses.grpc);
+        addresses.tell(&mut command);
         let program = terminal_safe(&program.to_string_lossy());
         match command.spawn() {
             Ok(child) => {
@@ -154,18 +167,49 @@ fn code(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// Says where a protocol is served: the port, and the address where that is not the one that SDKs
-/// take for granted.
-fn point_to(command: &mut Command, name: &str, addresses: &[SocketAddr]) {
-    let endpoint = format!("{name}_ENDPOINT");
-    command.env_remove(&endpoint);
-    let local = addresses.iter().find(|address| is_local(address.ip()));
-    let Some(address) = local.or(addresses.first()) else {
-        return;
-    };
-    command.env(format!("{name}_PORT"), address.port().to_string());
-    if local.is_none() {
-        command.env(endpoint, format!("http://{address}"));
+impl Addresses {
+    /// Tells the app.
+    fn tell(&self, command: &mut Command) {
+        self.point_to(command, "DAPR_HTTP", &self.http);
+        self.point_to(command, "DAPR_GRPC", &self.grpc);
+        if let Some(socket) = &self.socket {
+            let mut endpoint = OsString::from("unix://");
+            endpoint.push(socket);
+            command.env("DAPR_GRPC_ENDPOINT", endpoint);
+        }
+        command.env_remove("DAPR_METRICS_PORT");
+        if let Some(metrics) = self.metrics {
+            command.env("DAPR_METRICS_PORT", metrics.port().to_string());
+        }
+        // What the server asks for, the app needs: this is who it is meant for.
+        let token = self.token.as_ref().and_then(Token::first);
+        if let Some(token) = token.as_ref().and_then(|token| token.reveal_text().ok()) {
+            command.env(env::API_TOKEN, token);
+        }
+    }
+
+    /// Says where a protocol is served: the port, and the endpoint where that is not the one that
+    /// SDKs take for granted. With TLS this machine goes by its name, as in most certificates.
+    fn point_to(&self, command: &mut Command, name: &str, addresses: &[SocketAddr]) {
+        let (port, endpoint) = (format!("{name}_PORT"), format!("{name}_ENDPOINT"));
+        command.env_remove(&port).env_remove(&endpoint);
+        let local = addresses.iter().find(|address| is_local(address.ip()));
+        let Some(address) = local.or(addresses.first()) else {
+            return;
+        };
+        command.env(port, address.port().to_string());
+        match (self.is_tls, local) {
+            (true, Some(local)) => {
+                command.env(endpoint, format!("https://localhost:{}", local.port()));
+            }
+            (true, None) => {
+                command.env(endpoint, format!("https://{address}"));
+            }
+            (false, Some(_)) => {}
+            (false, None) => {
+                command.env(endpoint, format!("http://{address}"));
+            }
+        }
     }
 }
 

@@ -1,18 +1,18 @@
 //! What can be typed.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use keyref::CacheRule;
+use keyref::{CacheRule, SecretValue};
 
+use super::app_health::AppHealthArguments;
 use super::caching;
-
 use super::counts::Counts;
+use super::listen_host::ListenHost;
 use super::quantity;
 
 /// Resolve the secret references in Dapr manifests, in a sandbox that never sees a secret
@@ -94,6 +94,14 @@ pub(super) struct Global {
     /// What a server counts for `--stats`.
     #[arg(skip)]
     pub(super) counts: Option<Arc<Counts>>,
+
+    /// What a server adds to its environment.
+    #[arg(skip)]
+    pub(super) variables: Vec<(String, SecretValue)>,
+
+    /// Whether a server runs without the handlers of `spec.httpPipeline`.
+    #[arg(skip)]
+    pub(super) ignores_http_pipeline: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -234,8 +242,8 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "PORT")]
     pub(super) dapr_public_port: Option<u16>,
     /// The address of the public port
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0")]
-    pub(super) dapr_public_listen_address: IpAddr,
+    #[arg(long, value_name = "HOST", default_value = "0.0.0.0")]
+    pub(super) dapr_public_listen_address: ListenHost,
     /// The port of resolved components over HTTP and gRPC, with every secret that they refer to
     ///
     /// It is off without this. Whoever can reach it has these secrets, so it asks for the token of
@@ -244,8 +252,8 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "PORT")]
     pub(super) components_port: Option<u16>,
     /// The address of resolved components
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
-    pub(super) components_listen_address: IpAddr,
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    pub(super) components_listen_address: ListenHost,
     /// A file with the tokens for resolved components, one on each line (watched)
     ///
     /// It stands in for the environment variable `KEYREF_COMPONENTS_TOKEN`.
@@ -259,19 +267,25 @@ pub(super) struct ServeArguments {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub(super) components_refresh: u64,
-    /// The addresses of HTTP and gRPC, of which one must bind
+    /// The addresses or names of HTTP and gRPC, of which one must bind
+    ///
+    /// A name stands for all its addresses.
     #[arg(
         long,
-        value_name = "ADDRESS",
+        value_name = "HOST",
         default_value = "127.0.0.1",
-        value_delimiter = ',',
-        value_parser = address
+        value_delimiter = ','
     )]
-    pub(super) dapr_listen_addresses: Vec<IpAddr>,
+    pub(super) dapr_listen_addresses: Vec<ListenHost>,
     /// Serve secrets on an address that others can reach, or to every page in a browser, without
     /// asking for a token or a client's certificate
     #[arg(long)]
     pub(super) allow_public_without_token: bool,
+    /// Serve although a Configuration has handlers in `spec.httpPipeline`, and without them
+    ///
+    /// They may guard what is served. Those that are left out are named in the log.
+    #[arg(long)]
+    pub(super) ignore_http_pipeline: bool,
     /// The folder for sockets that take the place of all addresses for HTTP and gRPC
     #[arg(
         long,
@@ -320,12 +334,14 @@ pub(super) struct ServeArguments {
     /// The host on which the app listens
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     pub(super) app_channel_address: String,
+    #[command(flatten)]
+    pub(super) app_health: AppHealthArguments,
     /// The port on which Prometheus reads metrics, without a token; 0 is a free one
     #[arg(long, value_name = "PORT", default_value_t = 9090)]
     pub(super) metrics_port: u16,
     /// The address of the metrics port
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0", value_parser = address)]
-    pub(super) metrics_listen_address: IpAddr,
+    #[arg(long, value_name = "HOST", default_value = "0.0.0.0")]
+    pub(super) metrics_listen_address: ListenHost,
     /// Append a line of JSON to this file for each request for secrets; `-` is standard error
     ///
     /// Who asked, what for, what decided, and how it ended; never a value. At SIGHUP the file is
@@ -385,7 +401,8 @@ pub(super) struct ServeArguments {
     pub(super) enable_api_logging: Option<bool>,
     /// An app to start once the server is ready
     ///
-    /// It finds `DAPR_HTTP_PORT` and `DAPR_GRPC_PORT` in its environment. SIGTERM, SIGINT, SIGQUIT,
+    /// It finds `DAPR_HTTP_PORT`, `DAPR_GRPC_PORT` and `DAPR_METRICS_PORT` in its environment, and
+    /// where SDKs would not look by themselves, `DAPR_HTTP_ENDPOINT` and `DAPR_GRPC_ENDPOINT`. SIGTERM, SIGINT, SIGQUIT,
     /// SIGUSR1 and SIGUSR2 are passed on to it; SIGHUP reloads what is served. When it ends, the
     /// server ends with its status, or 128 and the number of its signal.
     #[arg(last = true, value_name = "COMMAND")]
@@ -400,14 +417,6 @@ pub(super) struct ServeArguments {
 pub(super) struct DropIn {
     /// What was given and has no meaning here.
     pub(super) without_meaning: Vec<String>,
-}
-
-/// An address; those of IPv6 may stand in brackets, as `daprd` takes them.
-fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'));
-    bare.unwrap_or(text).parse()
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

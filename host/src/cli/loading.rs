@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use keyref::api::{Loaded, LoadedComponent, Settings};
-use keyref::component::{Component, Property};
+use keyref::component::{Component, Origin, Property};
 use keyref::configuration::{self, ConfigurationStore, Unopened};
 use keyref::env::Environment;
 use keyref::error::Class;
@@ -95,7 +95,14 @@ pub(super) async fn load(
     let documents = std::mem::take(&mut session.documents);
     let wanted = components.iter().map(|inspected| &inspected.component);
     let shown = documents.clone();
-    let opening = open_configurations(&resolver, documents, wanted, &session.context, before);
+    let (context, environment) = (&session.context, session::environment(global));
+    let opening = open_configurations(
+        &resolver,
+        documents,
+        wanted,
+        (context, &environment),
+        before,
+    );
     let (configurations, problems) = opening.await;
     let waiting = findings.waiting(&problems);
     if let Err(refusal) = findings.judge(problems) {
@@ -124,12 +131,13 @@ pub(super) fn settings(
     global: &Global,
     snapshot: &Snapshot,
 ) -> std::result::Result<Settings, Vec<Problem>> {
-    let environment = Environment::process();
-    Settings::read(
-        &snapshot.configurations(),
-        &environment,
-        session::mode(global),
-    )
+    let (configurations, mode) = (snapshot.configurations(), session::mode(global));
+    let environment = session::environment(global);
+    if global.ignores_http_pipeline {
+        Settings::read_without_handlers(&configurations, &environment, mode)
+    } else {
+        Settings::read(&configurations, &environment, mode)
+    }
 }
 
 impl Before<'_> {
@@ -218,6 +226,10 @@ impl Served {
             loaded.configurations.insert(name.clone(), unopened);
             self.waiting.insert(name);
         }
+        loaded.components.retain(|component| {
+            let is_configuration = configuration::is_configuration(&component.component_type);
+            !is_configuration || loaded.configurations.contains_key(&component.name)
+        });
         let stores = loaded.resolver.stores().into_iter();
         let waiting = stores.filter(|name| loaded.resolver.is_waiting(name));
         self.waiting.extend(waiting);
@@ -289,7 +301,7 @@ fn list(
         let component = &inspected.component;
         let is_given = given.iter().any(|(name, _)| *name == component.name);
         let is_lost = component.is_secret_store() && !resolver.has_store(&component.name);
-        if component.name.is_empty() || is_given || is_lost {
+        if component.name.is_empty() || is_given || is_lost || is_pending(inspected, resolver) {
             continue;
         }
         let (name, kind) = (&component.name, &component.component_type);
@@ -300,12 +312,23 @@ fn list(
     listed
 }
 
+/// Whether a component waits for a secret store that is not there. As in Dapr, one that names no store
+/// does not wait.
+fn is_pending(inspected: &InspectedComponent, resolver: &Resolver) -> bool {
+    inspected.references.iter().any(|reference| {
+        let Origin::Secret { store, .. } = &reference.origin else {
+            return false;
+        };
+        !store.is_empty() && !resolver.has_store(store)
+    })
+}
+
 /// Opens the configuration stores that documents declare, their references resolved.
 async fn open_configurations(
     resolver: &Resolver,
     documents: Vec<Document>,
     declared: impl Iterator<Item = &Component>,
-    context: &Context,
+    (context, environment): (&Context, &Environment),
     before: &Before<'_>,
 ) -> (Vec<Configured>, Vec<Problem>) {
     let (mut stores, mut problems) = (Vec::new(), Vec::new());
@@ -336,7 +359,7 @@ async fn open_configurations(
             continue;
         }
         let mut config = StoreConfig::new(&component.name, &component.component_type)
-            .with_environment(Environment::process())
+            .with_environment(environment.clone())
             .of_document(Grants::all());
         config.namespace.clone_from(&context.namespace);
         for property in &resolved.properties {
@@ -519,10 +542,12 @@ impl Refusal {
             return message.clone();
         };
         let name = terminal_safe(name);
-        format!(
-            "process component {name} error: [INIT_COMPONENT_FAILURE]: initialization error \
-             occurred for {name} ({component_type}): {message}"
-        )
+        // Twice, as Dapr says it.
+        let failure = format!(
+            "[INIT_COMPONENT_FAILURE]: initialization error occurred for {name} \
+             ({component_type}): "
+        );
+        format!("process component {name} error: {failure}{failure}{message}")
     }
 }
 

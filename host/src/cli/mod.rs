@@ -6,9 +6,11 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser as _, error::ErrorKind};
 
+mod app_health;
 mod app_process;
 mod arguments;
 mod bulk;
@@ -25,10 +27,12 @@ mod given;
 mod inputs;
 mod inspect;
 mod json;
+mod listen_host;
 mod loading;
 mod log;
 mod mask;
 mod output;
+mod own_variables;
 mod quantity;
 mod reading;
 mod reloading;
@@ -97,9 +101,11 @@ pub(crate) fn run() -> ExitCode {
     if let Verb::Serve(arguments) = &mut cli.verb {
         cli.global.counts = cli.global.stats.then(Arc::default);
         arguments.drop_in = without_meaning.map(|without_meaning| DropIn { without_meaning });
+        cli.global.ignores_http_pipeline = arguments.ignore_http_pipeline;
         if let Some(question) = question {
-            return answer(question, arguments);
+            return answer(question, arguments, cli.global.timeout);
         }
+        cli.global.variables = own_variables::of(&cli.global, arguments);
     }
     let tell = if let Verb::Serve(arguments) = &cli.verb {
         if let Err(error) = log::start(&cli.global, arguments) {
@@ -125,7 +131,7 @@ fn misused(error: &anyhow::Error) -> ExitCode {
 }
 
 /// What `daprd` answers without serving.
-fn answer(question: Question, arguments: &ServeArguments) -> ExitCode {
+fn answer(question: Question, arguments: &ServeArguments, timeout: Option<u64>) -> ExitCode {
     let (dapr, keyref) = (keyref::api::DAPR_VERSION, env!("CARGO_PKG_VERSION"));
     let text = match question {
         Question::Version => format!("{dapr}\n"),
@@ -137,7 +143,11 @@ fn answer(question: Question, arguments: &ServeArguments) -> ExitCode {
                 .enable_all()
                 .build();
             return match runtime {
-                Ok(runtime) => runtime.block_on(wait::run(arguments.dapr_http_port)).into(),
+                Ok(runtime) => {
+                    let patience = timeout.map_or(wait::PATIENCE, Duration::from_secs);
+                    let waiting = wait::run(arguments.dapr_http_port, patience);
+                    runtime.block_on(waiting).into()
+                }
                 Err(error) => misused(&error.into()),
             };
         }

@@ -143,21 +143,31 @@ async fn end(
         // It is served while it ends.
         (Cause::Signal(signal), Some(mut app)) => {
             app.pass_on(signal);
-            let patience = times.block.saturating_add(times.graceful);
-            Some(app.wait_or_kill(patience).await)
-        }
-        (Cause::Signal(_), None) if times.block.is_zero() => None,
-        (Cause::Signal(_), None) => {
-            tracing::info!("serving for {:?} before the end", times.block);
             tokio::select! {
-                ending = &mut *serving => return status(ending, None),
-                () = tokio::time::sleep(times.block) => None,
+                status = app.wait() => Some(status),
+                () = put_off(handle, times.block) => Some(app.wait_or_kill(times.graceful).await),
             }
         }
+        (Cause::Signal(_), None) => tokio::select! {
+            ending = &mut *serving => return status(ending, None),
+            () = put_off(handle, times.block) => None,
+        },
     };
     tracing::info!("shutting down");
     handle.shut_down();
     status(serving.await, app)
+}
+
+/// Puts the end off for this time, or until there is no healthy app to serve.
+async fn put_off(handle: &Handle, time: Duration) {
+    if time.is_zero() {
+        return;
+    }
+    tracing::info!("serving for {time:?} before the end, or until the app is unhealthy");
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = handle.app_is_lost() => tracing::info!("the app is unhealthy: no longer put off"),
+    }
 }
 
 /// How the command ends: as the app did, where there was one.

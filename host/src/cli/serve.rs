@@ -1,6 +1,6 @@
 //! `keyref serve`: Dapr's APIs, until a signal or a caller ends them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::app_process::{Addresses, AppProcess};
 use super::arguments::{DropIn, Global, ServeArguments};
 use super::caching;
 use super::inputs::{Inputs, Snapshot};
+use super::listen_host::ListenAddresses;
 use super::loading::{self, Before, Refusal, Served, fatal, load};
 use super::reloading::Reloading;
 use super::running::{Running, Times};
@@ -47,18 +48,28 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         Ok(settings) => settings,
         Err(problems) => return Ok(Refusal::from(problems).end()),
     };
-    let mut options = options(global, arguments, settings, &Environment::process())?;
+    let addresses = match ListenAddresses::of(arguments).await {
+        Ok(addresses) => addresses,
+        Err(reason) => return Ok(fatal(&reason)),
+    };
+    let app_health = match arguments.app_health.check() {
+        Ok(check) => check,
+        Err(reason) => return Ok(fatal(reason)),
+    };
+    let environment = Environment::process();
+    let mut options = options(global, arguments, settings, &environment, &addresses)?;
+    options.identity.app_health = app_health;
     let trail = match Trail::open(arguments.audit_log.as_deref()) {
         Ok(trail) => trail,
         Err(error) => return Ok(fatal(&format!("{error:#}"))),
     };
     options.audit = trail.audit();
-    let identity = options.identity.clone();
+    let (identity, token) = (options.identity.clone(), options.access.token.clone());
     let server = match Server::bind(options).await {
         Ok(server) => server,
         Err(error) => return Ok(fatal(&error.to_string())),
     };
-    let (handle, addresses) = (server.handle(), Addresses::of(&server));
+    let (handle, addresses) = (server.handle(), Addresses::of(&server, arguments, token));
     let serving = tokio::spawn(server.run());
     let begun = tokio::select! {
         begun = begin_serving(global, &snapshot, &handle, before, begin) => begun,
@@ -151,6 +162,7 @@ fn options(
     arguments: &ServeArguments,
     settings: Settings,
     environment: &Environment,
+    addresses: &ListenAddresses,
 ) -> Result<Options> {
     let mut identity = Identity::new(global.app_id.clone().unwrap_or_default());
     identity.namespace = session::namespace(global, environment);
@@ -171,21 +183,18 @@ fn options(
     let has_all = origins.as_ref().is_some_and(Origins::has_all);
     let is_guarded = access.token.is_some() || arguments.tls_client_ca.is_some();
     if !is_guarded && !arguments.allow_public_without_token {
-        refuse_everybody(arguments, has_all)?;
+        refuse_everybody(arguments, addresses, has_all)?;
     }
-    let addresses = &arguments.dapr_listen_addresses;
     let on = |port| {
-        let addresses = addresses.iter();
-        addresses
-            .map(move |address: &IpAddr| SocketAddr::new(*address, port))
-            .collect()
+        let hosts = addresses.api.iter();
+        hosts.map(|host| SocketAddr::new(*host, port)).collect()
     };
     let mut options = Options::new(identity);
     options.http = on(arguments.dapr_http_port);
     options.grpc = on(arguments.dapr_grpc_port);
     let public = arguments.dapr_public_port;
-    options.public = public.map(|port| SocketAddr::new(arguments.dapr_public_listen_address, port));
-    let metrics = SocketAddr::new(arguments.metrics_listen_address, arguments.metrics_port);
+    options.public = public.map(|port| SocketAddr::new(addresses.public, port));
+    let metrics = SocketAddr::new(addresses.metrics, arguments.metrics_port);
     options.metrics = arguments.enable_metrics.then_some(metrics);
     let folder = Some(&arguments.unix_domain_socket).filter(|folder| !folder.is_empty());
     options.unix = folder.map(PathBuf::from);
@@ -197,7 +206,7 @@ fn options(
         options.tls = Some(files);
     }
     options.origins = origins;
-    options.components = components(arguments, environment)?;
+    options.components = components(arguments, environment, addresses)?;
     options.access = access;
     let file = arguments.app_api_token_file.as_ref();
     options.app_token = token(environment, env::APP_API_TOKEN, file)?;
@@ -215,11 +224,12 @@ fn options(
 fn components(
     arguments: &ServeArguments,
     environment: &Environment,
+    addresses: &ListenAddresses,
 ) -> Result<Option<ComponentsOptions>> {
     let Some(port) = arguments.components_port else {
         return Ok(None);
     };
-    let address = SocketAddr::new(arguments.components_listen_address, port);
+    let address = SocketAddr::new(addresses.components, port);
     let mut options = ComponentsOptions::new(address);
     let file = arguments.components_token_file.as_ref();
     options.token = token(environment, env::COMPONENTS_TOKEN, file)?;
@@ -240,15 +250,22 @@ pub(super) fn effective(mut settings: Settings, arguments: &ServeArguments) -> S
     for field in &settings.without_effect {
         tracing::warn!("`{field}` has no effect here");
     }
+    if !settings.handlers.is_empty() {
+        let names = settings.handlers.join("`, `");
+        tracing::warn!("served without the handlers of `spec.httpPipeline`: `{names}`");
+    }
     settings.log.is_on = arguments.enable_api_logging.unwrap_or(settings.log.is_on);
     settings
 }
 
 /// Refuses to serve secrets to callers of whom nothing is known and who may be anybody. TLS alone
 /// tells them who the server is, and not the server who they are.
-fn refuse_everybody(arguments: &ServeArguments, has_all_origins: bool) -> Result<()> {
-    let addresses = &arguments.dapr_listen_addresses;
-    let is_reachable = addresses.iter().any(|address| !address.is_loopback());
+fn refuse_everybody(
+    arguments: &ServeArguments,
+    addresses: &ListenAddresses,
+    has_all_origins: bool,
+) -> Result<()> {
+    let is_reachable = addresses.api.iter().any(|address| !address.is_loopback());
     let remedy = format!(
         "set `{}`, ask for certificates with `--tls-client-ca`, or say \
          `--allow-public-without-token`",

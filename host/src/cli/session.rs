@@ -129,7 +129,7 @@ impl Surroundings {
     /// # Errors
     /// Fails where an argument of `--store` is no store.
     pub(super) fn of(global: &Global) -> Result<Self> {
-        let environment = Environment::process();
+        let environment = environment(global);
         let context = context(global, &environment);
         let stores = Given::of(global, &context, &environment)?;
         Ok(Self {
@@ -251,6 +251,11 @@ fn context(global: &Global, environment: &Environment) -> Context {
         context = context.with_timeout(Duration::from_secs(seconds));
     }
     context
+}
+
+/// The process's environment, with what a server adds to it.
+pub(super) fn environment(global: &Global) -> Environment {
+    Environment::process().with(global.variables.iter().cloned())
 }
 
 /// The namespace to load components for.

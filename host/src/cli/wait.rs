@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{Status, output};
 
-/// How long to wait.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long to wait where nobody says.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How long one answer may take.
 const REQUEST_TIME: Duration = Duration::from_millis(500);
 /// How long until it is asked again.
@@ -22,12 +22,12 @@ const NEWS: Duration = Duration::from_secs(1);
 
 /// Waits for the server on this port. Dapr's status is 0 where it has waited in vain, too; here it
 /// is not.
-pub(super) async fn run(port: u16) -> Status {
+pub(super) async fn run(port: u16, patience: Duration) -> Status {
     let url = format!("http://localhost:{port}/v1.0/healthz/outbound");
     let begin = Instant::now();
     output::message(&format!(
         "Waiting for Dapr to be outbound ready (timeout: {} seconds): url={url}\n",
-        PATIENCE.as_secs()
+        patience.as_secs()
     ));
     let mut told = None;
     loop {
@@ -35,7 +35,7 @@ pub(super) async fn run(port: u16) -> Status {
             output::message("Dapr is outbound ready!");
             return Status::Done;
         };
-        if begin.elapsed() >= PATIENCE {
+        if begin.elapsed() >= patience {
             let text = "timeout waiting for Dapr to become outbound ready. Last error";
             output::message(&format!("{text}: {reason}"));
             return Status::Fault;

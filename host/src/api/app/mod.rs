@@ -1,6 +1,7 @@
 //! The app, which is told what its subscriptions over HTTP are for.
 
 mod delivery;
+mod health;
 mod trust;
 
 use std::fmt::Display;
@@ -24,6 +25,8 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 pub(crate) use self::delivery::deliver;
+pub use self::health::AppHealthCheck;
+pub(crate) use self::health::{Health, watch};
 use crate::api::access::TOKEN_HEADER;
 use crate::api::service::Identity;
 use crate::api::token::Token;
@@ -78,6 +81,8 @@ pub(crate) struct App {
     /// How long it may take to answer.
     patience: Duration,
     turns: Arc<Semaphore>,
+    /// Whether it is healthy.
+    pub(crate) health: Health,
     client: Client<HttpsConnector<HttpConnector>, Body>,
 }
 
@@ -141,6 +146,7 @@ impl App {
             token,
             patience,
             turns: Arc::new(Semaphore::new(MOST_REQUESTS)),
+            health: Health::new(identity.app_health.is_some()),
             client,
         }))
     }
@@ -148,6 +154,9 @@ impl App {
     /// Tells it what has changed: as in Dapr, all of it once for each key. Returns what it is to be
     /// told later, and why.
     async fn tell(&self, store: &str, id: &str, mut items: Items) -> Option<(Items, String)> {
+        if self.health.is_refused() {
+            return Some((items, "app is not in a healthy state".to_owned()));
+        }
         let body = items::event(id, &items);
         let keys: Vec<_> = items.keys().cloned().collect();
         for key in keys {

@@ -23,7 +23,7 @@ use crate::api::access::{Api, ApiLists, TOKEN_HEADER};
 use crate::api::audit::{AuditRecord, Caller};
 use crate::api::fault::{CLASS, Code, Fault};
 use crate::api::grant::Grant;
-use crate::api::metadata::PLACEMENT;
+use crate::api::metadata::{self, PLACEMENT};
 use crate::api::metrics::{self, Denial, Metrics};
 use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, STALE, Service};
 use crate::configuration::{Item, Items, ItemsRequest};
@@ -542,6 +542,13 @@ impl Dapr for Calls {
             capabilities: component.capabilities.clone(),
         });
         let identity = &service.identity;
+        let health =
+            metadata::health(identity).map(|health| proto::AppConnectionHealthProperties {
+                health_check_path: health.health_check_path.to_owned(),
+                health_probe_interval: health.health_probe_interval,
+                health_probe_timeout: health.health_probe_timeout,
+                health_threshold: health.health_threshold.try_into().unwrap_or(i32::MAX),
+            });
         self.respond(proto::GetMetadataResponse {
             id: identity.app_id.clone(),
             registered_components: registered_components.collect(),
@@ -551,9 +558,10 @@ impl Dapr for Calls {
                 protocol: identity.app_protocol.clone(),
                 channel_address: identity.app_host.clone(),
                 max_concurrency: 0,
+                health,
             }),
             runtime_version: DAPR_VERSION.to_owned(),
-            enabled_features: Vec::new(),
+            enabled_features: metadata::features(service),
             actor_runtime: Some(proto::ActorRuntime {
                 runtime_status: proto::actor_runtime::ActorRuntimeStatus::Disabled.into(),
                 host_ready: false,

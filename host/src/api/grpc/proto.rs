@@ -173,6 +173,20 @@ pub struct AppConnectionProperties {
     pub channel_address: ::prost::alloc::string::String,
     #[prost(int32, tag = "4")]
     pub max_concurrency: i32,
+    #[prost(message, optional, tag = "5")]
+    pub health: ::core::option::Option<AppConnectionHealthProperties>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct AppConnectionHealthProperties {
+    #[prost(string, tag = "1")]
+    pub health_check_path: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub health_probe_interval: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub health_probe_timeout: ::prost::alloc::string::String,
+    #[prost(int32, tag = "4")]
+    pub health_threshold: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]

@@ -24,6 +24,11 @@ define! {
     HTTP_RESPONSE_COUNT = "http/server/response_count" ["app_id", "method", "path", "status"]
         "The number of HTTP responses";
 
+    PROBE_COUNT = "http/healthprobes/completed_count" ["app_id", "status"]
+        "Count of completed health probes";
+    PROBE_LATENCY = "http/healthprobes/roundtrip_latency" ["app_id", "status"]
+        "Time between first byte of health probes headers sent to last byte of response received, or terminal error";
+
     GRPC_RECEIVED_BYTES = "grpc.io/server/received_bytes_per_rpc" ["app_id", "grpc_server_method"]
         "Total bytes received across all messages per RPC.";
     GRPC_SENT_BYTES = "grpc.io/server/sent_bytes_per_rpc" ["app_id", "grpc_server_method"]

@@ -26,7 +26,7 @@ pub(crate) use self::operations::{Operation, Operations};
 pub use self::pattern::{PathPattern, UnreadablePath};
 pub(crate) use self::requests::{Place, Requests};
 pub use self::rule::{LabelRule, UnreadablePattern};
-use self::series::{Bounds, Counter};
+use self::series::{Bounds, Counter, Histogram};
 pub(crate) use self::settings::MetricsFields;
 pub use self::settings::MetricsSettings;
 pub(crate) use self::text::CONTENT_TYPE;
@@ -94,6 +94,8 @@ pub(crate) struct Metrics {
     denied: Family<Counter>,
     denials: [Arc<Counter>; 3],
     reloads: Family<Counter>,
+    probes: Family<Counter>,
+    probe_latency: Family<Histogram>,
     /// What was loaded last, and what was not.
     components: Mutex<[Vec<LoadedComponent>; 2]>,
 }
@@ -124,6 +126,12 @@ impl Metrics {
             denials: denials.map(|denial| denied.with(&[app_id, denial.name()])),
             denied,
             reloads: counters(definitions::RELOADS),
+            probes: counters(definitions::PROBE_COUNT),
+            probe_latency: Family::histograms(
+                definitions::PROBE_LATENCY,
+                &settings.rules,
+                &latencies,
+            ),
             components: Mutex::default(),
         }
     }
@@ -163,6 +171,15 @@ impl Metrics {
         self.reloads.with(&[&self.app_id, outcome]).increment();
     }
 
+    /// Counts that the app was asked for its health.
+    pub(crate) fn probed(&self, status: u16, elapsed: Duration) {
+        let status = status.to_string();
+        let values = [self.app_id.as_str(), &status];
+        self.probes.with(&values).increment();
+        let latency = self.probe_latency.with(&values);
+        latency.observe(whole_milliseconds(elapsed));
+    }
+
     /// Counts an error of Dapr's, where its codes are counted.
     pub(crate) fn error(&self, code: Code) {
         if let Some(codes) = &self.error_codes {
@@ -199,6 +216,8 @@ impl Metrics {
             &self.not_initialized,
             &self.denied,
             &self.reloads,
+            &self.probes,
+            &self.probe_latency,
         ];
         metrics.extend(self.requests.metrics());
         metrics.extend(self.calls.metrics());
