@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use keyref::{CacheRule, SecretValue};
+use keyref::CacheRule;
+use keyref::secret::SecretValue;
 
 use super::app_health::AppHealthArguments;
 use super::caching;

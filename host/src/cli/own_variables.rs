@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use keyref::SecretValue;
 use keyref::env::Environment;
+use keyref::secret::SecretValue;
 
 use super::arguments::{Global, ServeArguments};
 
