@@ -300,7 +300,7 @@ fn the_log_goes_to_a_file_where_one_is_named() {
 fn whatever_a_server_says_of_its_start_is_a_line_of_its_log() {
     let (_work, mut command) = daprd(&["--log-as-json", "--config=none.yaml"]);
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(line["level"], "fatal");
     let message = line["msg"].as_str().unwrap();

@@ -21,6 +21,7 @@ pub mod kubernetes;
 pub mod library;
 pub mod metrics;
 pub mod mutate;
+pub mod recorded;
 pub mod server;
 pub mod stores;
 pub mod tls;

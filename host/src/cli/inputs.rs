@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use keyref::Document;
 use keyref::problem::Problem;
 use keyref::stamp::Stamp;
@@ -64,9 +64,11 @@ impl Inputs {
     /// # Errors
     /// Fails where an argument names nothing, or a folder cannot be read.
     pub(super) fn look(&mut self, at_once: bool) -> Result<Snapshot> {
+        let configurations = self.configurations.look(at_once);
+        let documents = self.documents.look(at_once);
         Ok(Snapshot {
-            documents: self.documents.look(at_once)?,
-            configurations: self.configurations.look(at_once)?,
+            documents: documents.context("failed to load components")?,
+            configurations: configurations.context("error loading configuration")?,
         })
     }
 

@@ -309,6 +309,8 @@ fn list(
         let capabilities = capabilities(component);
         listed.push(listing.with_capabilities(capabilities));
     }
+    // As in Dapr, which loads these before the others.
+    listed.sort_by_key(|listing| !listing.component_type.starts_with("secretstores."));
     listed
 }
 

@@ -41,7 +41,10 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     arguments.drop_in.iter().for_each(name_without_meaning);
     let before = Before::with_cache(caching::cache(&arguments.cache)?);
     let (snapshot, inputs) = tokio::select! {
-        read = read(global, arguments) => read?,
+        read = read(global, arguments) => match read? {
+            Ok(read) => read,
+            Err(reason) => return Ok(fatal(&reason)),
+        },
         _ = signals.end.recv() => return Ok(Status::Done),
     };
     let settings = match loading::settings(global, &snapshot) {
@@ -101,16 +104,22 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
     Ok(status)
 }
 
-/// Reads all files.
-async fn read(global: &Global, arguments: &ServeArguments) -> Result<(Snapshot, Inputs)> {
+/// Reads all files, or says in words which cannot be.
+async fn read(
+    global: &Global,
+    arguments: &ServeArguments,
+) -> Result<std::result::Result<(Snapshot, Inputs), String>> {
     let mut inputs = Inputs::of(global, arguments)?;
     let reading = tokio::task::spawn_blocking(move || (inputs.look(true), inputs));
     let (snapshot, mut inputs) = reading.await?;
-    let snapshot = snapshot?;
+    let snapshot = match snapshot {
+        Ok(snapshot) => snapshot,
+        Err(error) => return Ok(Err(format!("{error:#}"))),
+    };
     for skipped in inputs.skipped() {
         tracing::warn!("{skipped}");
     }
-    Ok((snapshot, inputs))
+    Ok(Ok((snapshot, inputs)))
 }
 
 /// Loads what is to be served. Otherwise says how the command ends.
