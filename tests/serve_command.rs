@@ -2,6 +2,7 @@
 
 use keyref_tests::dapr::two_stores;
 use keyref_tests::server::{Process, Server, command};
+use keyref_tests::tls::Authority;
 use keyref_tests::{folder, keyref};
 
 /// An app that says when it is up and what it is told, and ends with 7 at SIGTERM or SIGINT.
@@ -107,6 +108,66 @@ fn an_app_is_pointed_to_an_address_that_is_not_the_usual_one() {
         let line = format!("{name}=http://127.0.0.2:");
         assert!(log.contains(&line), "{log}");
     }
+}
+
+#[test]
+fn an_app_is_told_what_it_needs_to_reach_a_server_that_is_guarded() {
+    let work = folder(&[("token", b"first-t0ken\nsecond-t0ken\n")]);
+    Authority::make(work.path(), "authority").sign("server");
+    let env = ["--", "env"];
+    let run = |arguments: &[&str]| {
+        let arguments = [arguments, &env].concat();
+        let variables = [
+            ("DAPR_METRICS_PORT", "1"),
+            ("DAPR_GRPC_ENDPOINT", "elsewhere"),
+        ];
+        let started = Process::start(command(work.path(), &arguments, &variables));
+        let (status, log) = started.output();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(!log.contains("elsewhere"), "{log}");
+        log
+    };
+    let port = |log: &str, protocol: &str| {
+        let begin = format!("\"{protocol} server listening on TCP address: 127.0.0.1:");
+        let (_, rest) = log.split_once(&begin).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let has = |log: &str, line: &str| {
+        assert!(log.lines().any(|logged| logged == line), "{line}: {log}");
+    };
+    let tls = [
+        "--tls-cert=server.pem",
+        "--tls-key=server.key",
+        "--dapr-api-token-file=token",
+    ];
+    let log = run(&tls);
+    for (name, protocol) in [("HTTP", "HTTP"), ("GRPC", "gRPC")] {
+        let port = port(&log, protocol);
+        has(
+            &log,
+            &format!("DAPR_{name}_ENDPOINT=https://localhost:{port}"),
+        );
+        has(&log, &format!("DAPR_{name}_PORT={port}"));
+    }
+    has(
+        &log,
+        &format!("DAPR_METRICS_PORT={}", port(&log, "metrics")),
+    );
+    has(&log, "DAPR_API_TOKEN=first-t0ken");
+    assert!(!log.contains("second-t0ken"), "{log}");
+    let log = run(&[
+        "--unix-domain-socket=s",
+        "--app-id=orders",
+        "--enable-metrics=false",
+    ]);
+    let folder = work.path().canonicalize().unwrap();
+    let socket = folder.join("s/dapr-orders-grpc.socket");
+    has(
+        &log,
+        &format!("DAPR_GRPC_ENDPOINT=unix://{}", socket.display()),
+    );
+    assert!(!log.contains("DAPR_METRICS_PORT"), "{log}");
+    assert!(!log.contains("DAPR_GRPC_PORT"), "{log}");
 }
 
 #[test]

@@ -470,6 +470,7 @@ impl Findings {
             return Err(Refusal {
                 problems: errors,
                 types: self.types.clone(),
+                is_of_configuration: false,
             });
         }
         warnings.iter().for_each(log);
@@ -512,13 +513,17 @@ pub(super) struct Refusal {
     pub(super) problems: Vec<Problem>,
     /// The components, each with its type as Dapr shows it.
     types: BTreeMap<String, String>,
+    /// Whether it is because of a configuration.
+    is_of_configuration: bool,
 }
 
 impl From<Vec<Problem>> for Refusal {
+    /// Those of configurations.
     fn from(problems: Vec<Problem>) -> Self {
         Self {
             problems,
             types: BTreeMap::new(),
+            is_of_configuration: true,
         }
     }
 }
@@ -538,6 +543,12 @@ impl Refusal {
 
     fn text(&self, problem: &Problem) -> String {
         let message = &problem.message;
+        if self.is_of_configuration {
+            return format!("error loading configuration: {message}");
+        }
+        if message.starts_with("duplicate definition of ") {
+            return format!("failed to load components: {message}");
+        }
         let subject = problem.subject.as_ref();
         let name = subject.map_or("", |subject| subject.component.as_str());
         let Some(component_type) = self.types.get(name) else {
