@@ -96,7 +96,7 @@ fn an_app_that_is_unhealthy_is_told_nothing_until_it_is_healthy_again() {
 
 #[test]
 fn an_app_that_has_never_been_healthy_puts_nothing_off() {
-    let app = App::start(FREE, "http", None, &[404; 100]);
+    let app = App::start(FREE, "http", None, &[302; 100]);
     let (_work, mut server) = server(app.address, "http", &CHECK);
     app.told();
     server.signal("TERM");

@@ -112,6 +112,17 @@ fn a_name_that_is_not_text_is_asked_for_with_marks_in_its_place() {
     );
 }
 
+/// H10.
+#[test]
+fn what_is_no_request_is_refused_without_a_word() {
+    let (_work, server) = two_stores(&[], &[]);
+    for path in ["/v1.0/secrets/file/a b", "/v1.0/secrets/file/<>"] {
+        let answer = server.ask(&format!("GET {path}"));
+        assert_eq!((answer.status, answer.body.as_str()), (400, ""), "{path}");
+    }
+    assert_eq!(server.ask("GET /v1.0/secrets/file/redis").status, 200);
+}
+
 /// H17.
 #[test]
 fn a_list_for_grpc_that_names_no_api_allows_none() {

@@ -133,3 +133,27 @@ impl<S: Series> Metric for Family<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Definition, Family, MOST_SERIES, Metric as _};
+
+    #[test]
+    fn series_are_bounded_and_what_is_above_is_counted_nowhere() {
+        let definition = Definition {
+            view: "x/count",
+            help: "x",
+            labels: &["name"],
+        };
+        let family = Family::counters(definition, &[]);
+        for number in 0..MOST_SERIES + 10 {
+            family.with(&[&number.to_string()]).increment();
+        }
+        let mut text = String::new();
+        family.write(&mut text);
+        let samples = text
+            .lines()
+            .filter(|line| line.starts_with("dapr_x_count{"));
+        assert_eq!(samples.count(), MOST_SERIES);
+    }
+}
