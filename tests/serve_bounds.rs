@@ -59,7 +59,7 @@ fn subscriptions_over_http_are_bounded() {
     ]);
     let server = Server::start(work.path(), &["--resources=r", "--app-port", &port], &[]);
     let stream = TcpStream::connect(server.http).unwrap();
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     stream.set_read_timeout(Some(patience)).unwrap();
     let mut reading = BufReader::new(stream.try_clone().unwrap());
     let mut writing = stream;

@@ -16,7 +16,7 @@ pub struct Section {
     /// Its name, which is its folder's.
     pub name: String,
     /// What was asked while it ran.
-    pub asks: Vec<Ask>,
+    pub asks: Vec<Exchange>,
     /// Its status in the end.
     pub status: i32,
     /// What it said last, where it ended by itself.
@@ -25,7 +25,7 @@ pub struct Section {
 
 /// A request and Dapr's answer.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct Exchange {
     /// The line of the recording.
     pub line: usize,
     /// Such as `GET /v1.0/healthz`.
@@ -81,7 +81,7 @@ pub fn requests() -> Section {
         } else {
             kind
         };
-        Some(Ask {
+        Some(Exchange {
             line: number + 1,
             ask: ask.to_owned(),
             headers: Vec::new(),
@@ -150,7 +150,7 @@ fn answered(line: &str) -> Option<(&str, &str)> {
 }
 
 /// `/path (200, 'body')` or `('/path', 13600, {'name': 'value'}) (200, 'body')`.
-fn ask(line: usize, request: &str, answer: &str) -> Ask {
+fn ask(line: usize, request: &str, answer: &str) -> Exchange {
     let quoted: Vec<_> = request.split('\'').skip(1).step_by(2).collect();
     let (path, headers) = match quoted[..] {
         [] => (request, Vec::new()),
@@ -160,7 +160,7 @@ fn ask(line: usize, request: &str, answer: &str) -> Ask {
     let (status, body) = answer.split_once(", ").expect("it has a body");
     let whole = body.strip_suffix(')');
     let cut = format!("{body}'");
-    Ask {
+    Exchange {
         line,
         ask: format!("GET {path}"),
         headers,

@@ -96,12 +96,17 @@ pub(super) struct Global {
     #[arg(skip)]
     pub(super) counts: Option<Arc<Counts>>,
 
-    /// What a server adds to its environment.
+    /// What a server reads its files with.
     #[arg(skip)]
-    pub(super) variables: Vec<(String, SecretValue)>,
+    pub(super) serving: Serving,
+}
 
-    /// Whether a server runs without the handlers of `spec.httpPipeline`.
-    #[arg(skip)]
+/// What a server reads its files with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Serving {
+    /// What it adds to its environment.
+    pub(super) variables: Vec<(String, SecretValue)>,
+    /// Whether it runs without the handlers of `spec.httpPipeline`.
     pub(super) ignores_http_pipeline: bool,
 }
 
@@ -282,11 +287,8 @@ pub(super) struct ServeArguments {
     /// asking for a token or a client's certificate
     #[arg(long)]
     pub(super) allow_public_without_token: bool,
-    /// Serve although a Configuration has handlers in `spec.httpPipeline`, and without them
-    ///
-    /// They may guard what is served. Those that are left out are named in the log.
-    #[arg(long)]
-    pub(super) ignore_http_pipeline: bool,
+    #[command(flatten)]
+    pub(super) left_out: LeftOutArguments,
     /// The folder for sockets that take the place of all addresses for HTTP and gRPC
     #[arg(
         long,
@@ -411,6 +413,16 @@ pub(super) struct ServeArguments {
     /// How this was asked for as `daprd`.
     #[arg(skip)]
     pub(super) drop_in: Option<DropIn>,
+}
+
+/// What of Dapr is not here, and may be left out.
+#[derive(Debug, Args)]
+pub(super) struct LeftOutArguments {
+    /// Serve although a Configuration has handlers in `spec.httpPipeline`, and without them
+    ///
+    /// They may guard what is served. Those that are left out are named in the log.
+    #[arg(long)]
+    pub(super) ignore_http_pipeline: bool,
 }
 
 /// What is known of a server that stands in for `daprd`.

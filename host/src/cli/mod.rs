@@ -49,7 +49,7 @@ mod waiting;
 mod watch;
 mod yaml;
 
-use self::arguments::{Cli, DropIn, ServeArguments, Verb};
+use self::arguments::{Cli, DropIn, ServeArguments, Serving, Verb};
 use self::daprd::{Invocation, Question};
 
 /// How a command ended.
@@ -101,11 +101,13 @@ pub(crate) fn run() -> ExitCode {
     if let Verb::Serve(arguments) = &mut cli.verb {
         cli.global.counts = cli.global.stats.then(Arc::default);
         arguments.drop_in = without_meaning.map(|without_meaning| DropIn { without_meaning });
-        cli.global.ignores_http_pipeline = arguments.ignore_http_pipeline;
         if let Some(question) = question {
             return answer(question, arguments, cli.global.timeout);
         }
-        cli.global.variables = own_variables::of(&cli.global, arguments);
+        cli.global.serving = Serving {
+            variables: own_variables::of(&cli.global, arguments),
+            ignores_http_pipeline: arguments.left_out.ignore_http_pipeline,
+        };
     }
     let tell = if let Verb::Serve(arguments) = &cli.verb {
         if let Err(error) = log::start(&cli.global, arguments) {

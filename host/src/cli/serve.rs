@@ -51,22 +51,11 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         Ok(settings) => settings,
         Err(problems) => return Ok(Refusal::from(problems).end()),
     };
-    let addresses = match ListenAddresses::of(arguments).await {
-        Ok(addresses) => addresses,
+    // The trail is written to its end when it is dropped.
+    let (options, _trail) = match prepare(global, arguments, settings).await? {
+        Ok(prepared) => prepared,
         Err(reason) => return Ok(fatal(&reason)),
     };
-    let app_health = match arguments.app_health.check() {
-        Ok(check) => check,
-        Err(reason) => return Ok(fatal(reason)),
-    };
-    let environment = Environment::process();
-    let mut options = options(global, arguments, settings, &environment, &addresses)?;
-    options.identity.app_health = app_health;
-    let trail = match Trail::open(arguments.audit_log.as_deref()) {
-        Ok(trail) => trail,
-        Err(error) => return Ok(fatal(&format!("{error:#}"))),
-    };
-    options.audit = trail.audit();
     let (identity, token) = (options.identity.clone(), options.access.token.clone());
     let server = match Server::bind(options).await {
         Ok(server) => server,
@@ -93,8 +82,7 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
             return Err(error);
         }
     };
-    let times = Times::of(arguments);
-    let running = Running::new(serving, handle.clone(), app, times);
+    let running = Running::new(serving, handle.clone(), app, Times::of(arguments));
     let watch = &mut Watch::new(inputs, snapshot.clone(), served.files.clone());
     let reloading = &mut Reloading::new(global, arguments, &handle, snapshot, served);
     let status = running.until_end(signals, reloading, watch).await;
@@ -102,6 +90,31 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         counts.log();
     }
     Ok(status)
+}
+
+/// How to serve, or in words why that cannot be.
+async fn prepare(
+    global: &Global,
+    arguments: &ServeArguments,
+    settings: Settings,
+) -> Result<std::result::Result<(Options, Trail), String>> {
+    let addresses = match ListenAddresses::of(arguments).await {
+        Ok(addresses) => addresses,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let app_health = match arguments.app_health.check() {
+        Ok(check) => check,
+        Err(reason) => return Ok(Err(reason.to_owned())),
+    };
+    let environment = Environment::process();
+    let mut options = options(global, arguments, settings, &environment, &addresses)?;
+    options.identity.app_health = app_health;
+    let trail = match Trail::open(arguments.audit_log.as_deref()) {
+        Ok(trail) => trail,
+        Err(error) => return Ok(Err(format!("{error:#}"))),
+    };
+    options.audit = trail.audit();
+    Ok(Ok((options, trail)))
 }
 
 /// Reads all files, or says in words which cannot be.

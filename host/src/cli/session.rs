@@ -255,7 +255,7 @@ fn context(global: &Global, environment: &Environment) -> Context {
 
 /// The process's environment, with what a server adds to it.
 pub(super) fn environment(global: &Global) -> Environment {
-    Environment::process().with(global.variables.iter().cloned())
+    Environment::process().with(global.serving.variables.iter().cloned())
 }
 
 /// The namespace to load components for.
