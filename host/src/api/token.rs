@@ -83,7 +83,7 @@ impl Token {
 
     /// The first token, for a caller that this process starts; nothing where there is none.
     pub fn first(&self) -> Option<SecretValue> {
-        let values = self.0.values.read().unwrap_or_else(PoisonError::into_inner);
+        let values = self.0.values.borrow();
         values.first().cloned()
     }
 

@@ -123,108 +123,6 @@ pub(super) async fn load(
 }
 
 /// What the configurations say of the server.
-    pub(super) settings: Settings,
-    /// What is wrong and does not keep the rest from being served.
-    tolerated: Vec<Problem>,
-    /// Stores that cannot be opened yet.
-    waiting: BTreeSet<String>,
-}
-
-/// What a load may keep of an earlier one.
-#[derive(Default)]
-pub(super) struct Before<'s> {
-    pub(super) served: Option<&'s Served>,
-    /// What secret stores have said.
-    pub(super) cache: Cache,
-    /// Stores whose files have changed.
-    pub(super) renewed: BTreeSet<String>,
-    /// Stores that are kept as they are, since what is there now is broken.
-    pub(super) kept: BTreeSet<String>,
-}
-
-/// Opens the stores of the documents and lists the components, or says why that cannot be. Those that
-/// need a store which does not answer within the patience wait, and fail until they are loaded again.
-pub(super) async fn load(
-    global: &Global,
-    snapshot: &Snapshot,
-    before: &Before<'_>,
-    patience: Duration,
-) -> Result<std::result::Result<Served, Refusal>> {
-    let mut surroundings = Surroundings::of(global)?;
-    surroundings.context = surroundings.context.with_patience(patience);
-    surroundings.cache = before.cache.clone();
-    let settings = match settings(global, snapshot) {
-        Ok(settings) => settings,
-        Err(problems) => return Ok(Err(problems.into())),
-    };
-    let given = surroundings.stores.files();
-    let (read, configurations) = (snapshot.read(), snapshot.configurations());
-    let beginning = session::begin(global, surroundings, read, configurations, Need::Values);
-    let mut session = match beginning.await? {
-        Ok(session) => session,
-        Err(refused) => return Ok(Err(refused.problems.into())),
-    };
-    let inspected = session
-        .resolver
-        .inspect(session.documents.clone(), &session.context);
-    let components = inspected.await.components;
-    let files = before.files(given, &components);
-    let (resolver, problems) = before.open(&session).await;
-    let mut all = std::mem::take(&mut session.problems);
-    all.extend(problems);
-    all.extend(session.slips(&resolver.stores(), &[]));
-    let mut findings = Findings::of(&components, session.resolver.mode());
-    findings.is_reload = before.served.is_some();
-    if let Err(refusal) = findings.judge(all) {
-        return Ok(Err(refusal));
-    }
-    let listed = list(&session.given, &components, &resolver);
-    let documents = std::mem::take(&mut session.documents);
-    let wanted = components.iter().map(|inspected| &inspected.component);
-    let shown = documents.clone();
-    let (context, environment) = (&session.context, session::environment(global));
-    let opening = open_configurations(
-        &resolver,
-        documents,
-        wanted,
-        (context, &environment),
-        before,
-    );
-    let (configurations, problems) = opening.await;
-    let waiting = findings.waiting(&problems);
-    if let Err(refusal) = findings.judge(problems) {
-        return Ok(Err(refusal));
-    }
-    let loaded = Loaded::new(resolver, listed).with_documents(shown);
-    let mut served = Served {
-        loaded,
-        configurations: BTreeMap::new(),
-        files,
-        settings,
-        tolerated: findings.tolerated,
-        waiting: BTreeSet::new(),
-    };
-    served.add(configurations, waiting);
-    served.note_lost(&components);
-    Ok(Ok(served))
-}
-
-/// Takes note of the stores that are not open: they have failed, and are not listed.
-fn note_lost(loaded: &mut Loaded, components: &[InspectedComponent]) {
-    let wanted = components.iter().map(|inspected| &inspected.component);
-    let lost = wanted.filter(|component| is_lost(component, loaded));
-    let lost =
-        lost.map(|lost| LoadedComponent::new(&lost.name, &lost.component_type, &lost.version));
-    loaded.failed = lost.collect();
-    let failed = &loaded.failed;
-    let is_failed = |listed: &LoadedComponent| {
-        let mut failed = failed.iter();
-        failed.any(|lost| lost.name == listed.name && lost.component_type == listed.component_type)
-    };
-    loaded.components.retain(|listed| !is_failed(listed));
-}
-
-/// What the configurations say of the server.
 pub(super) fn settings(
     global: &Global,
     snapshot: &Snapshot,
@@ -338,7 +236,9 @@ impl Served {
         let lost: Vec<_> = lost.collect();
         let is_lost = |listed: &LoadedComponent| {
             let mut lost = lost.iter();
-            lost.any(|lost| lost.name == listed.name && lost.component_type == listed.component_type)
+            lost.any(|lost| {
+                lost.name == listed.name && lost.component_type == listed.component_type
+            })
         };
         self.loaded.components.retain(|listed| !is_lost(listed));
         self.loaded.failed = lost;
