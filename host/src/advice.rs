@@ -51,6 +51,7 @@ pub(crate) fn or_of_store(hint: String, class: Class) -> String {
         Class::Throttled => "try again later",
         Class::TimedOut => "give it more time, or see whether the store's backend is well",
         Class::Unreachable => "see whether the store's backend runs and can be reached from here",
+        Class::CircuitOpen => "see why the store has failed before, and try again later",
         _ => "",
     };
     advice.to_owned()

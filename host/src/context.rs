@@ -1,8 +1,14 @@
 //! Who asks, for whom, and until when.
 
+#[cfg(feature = "serve")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+#[cfg(feature = "serve")]
+use crate::resiliency::Policy;
+use crate::stores::StoreError;
 
 /// What a call carries through the door, the stores and the observer.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +24,9 @@ pub struct Context {
     pub deadline: Option<Instant>,
     /// How long to wait for a store each time that it is asked.
     pub patience: Option<Duration>,
+    /// What is done where the store fails to answer.
+    #[cfg(feature = "serve")]
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 impl Context {
@@ -69,5 +78,20 @@ impl Context {
         let patience = self.patience;
         let over = patience.and_then(|patience| Instant::now().checked_add(patience));
         self.deadline.into_iter().chain(over).min()
+    /// Asks a store, as often as is to be done before that time.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        until: Option<Instant>,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        #[cfg(feature = "serve")]
+        if let Some(policy) = &self.policy {
+            return policy.ask(until, attempt).await;
+        }
+        let _ = until;
+        attempt().await
     }
 }

@@ -35,6 +35,8 @@ pub enum Class {
     TimedOut,
     /// The store's backend cannot be reached or reports a fault of its own.
     Unreachable,
+    /// The store has failed to answer so often that its circuit breaker does not let it be asked.
+    CircuitOpen,
     /// A defect of keyref, or of a guest or store that was plugged in.
     Internal,
 }
@@ -65,6 +67,7 @@ impl Class {
         Self::Throttled,
         Self::TimedOut,
         Self::Unreachable,
+        Self::CircuitOpen,
         Self::Internal,
     ];
 
@@ -114,6 +117,7 @@ impl Class {
             Self::Throttled          => row("throttled",           1, 500, 13, true),
             Self::TimedOut           => row("timed-out",           1, 500, 13, true),
             Self::Unreachable        => row("unreachable",         1, 500, 13, true),
+            Self::CircuitOpen        => row("circuit-open",        1, 500, 13, true),
             Self::Internal           => row("internal",            2, 500, 13, false),
         }
     }

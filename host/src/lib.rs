@@ -102,6 +102,8 @@ pub mod problem;
 ))]
 mod reason;
 mod request;
+#[cfg(feature = "serve")]
+mod resiliency;
 mod resolution;
 mod resolver;
 mod run;

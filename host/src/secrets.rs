@@ -406,10 +406,14 @@ impl Secrets {
             self.deny(context, &DenyEvent::of_secret(store, None));
             return Ok(BTreeMap::new());
         }
-        self.door.shared.calls.fetch_add(1, Ordering::Relaxed);
-        let begin = Instant::now();
-        let answer = within(context, named.store.bulk(&request, context)).await;
-        self.observe(context, store, None, begin, answer.as_ref().err());
+        let attempt = async || {
+            self.door.shared.calls.fetch_add(1, Ordering::Relaxed);
+            let begin = Instant::now();
+            let answer = named.store.bulk(&request, context).await;
+            self.observe(context, store, None, begin, answer.as_ref().err());
+            answer
+        };
+        let answer = within(context, context.ask(context.deadline, attempt)).await;
         let mut secrets = answer.map_err(|error| failure::of_store(error, store, ""))?;
         secrets.retain(|name, _| self.setup().policy.decide(store, name) == Decision::Allow);
         Ok(secrets)
@@ -464,14 +468,19 @@ impl Secrets {
             let (secrets, named) = (self.clone(), Arc::clone(named));
             // The fetch may outlive the caller that began it, so its deadline is not that caller's.
             let mut context = context.clone();
-            context.deadline = None;
+            let until = context.deadline.take();
             let fetch = async move {
-                secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
                 let begin = Instant::now();
                 let FetchKey { store, request, .. } = &asked;
-                let answer = named.store.get(request, &context).await;
-                let (name, failure) = (Some(request.name.as_str()), answer.as_ref().err());
-                secrets.observe(&context, store, name, begin, failure);
+                let attempt = async || {
+                    secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
+                    let begin = Instant::now();
+                    let answer = named.store.get(request, &context).await;
+                    let (name, failure) = (Some(request.name.as_str()), answer.as_ref().err());
+                    secrets.observe(&context, store, name, begin, failure);
+                    answer
+                };
+                let answer = context.ask(until, attempt).await;
                 if let Some(cache) = &named.cache {
                     cache.keep(&asked, begin, &answer);
                 }

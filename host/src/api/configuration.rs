@@ -14,6 +14,8 @@ use crate::api::grant::Grant;
 use crate::api::metrics::Operation;
 use crate::api::service::{Loaded, Service};
 use crate::configuration::{ConfigurationStore, Items, ItemsRequest, Known};
+use crate::context::Context;
+use crate::resiliency::Policy;
 
 /// How many subscriptions there may be: those over HTTP stay when their request has ended.
 const MOST_SUBSCRIPTIONS: usize = 10_000;
@@ -46,7 +48,10 @@ impl Service {
     pub(crate) async fn items(&self, store: &str, request: &ItemsRequest) -> Result<Items, Fault> {
         let opened = self.configuration_store(store)?;
         let begin = Instant::now();
-        let read = opened.get(request, &self.context()).await;
+        let context = self.configuration_context(store);
+        let read = context
+            .ask(context.deadline, || opened.get(request, &context))
+            .await;
         let failure = read.as_ref().err().map(|error| error.class);
         self.count(store, Operation::GetConfiguration, failure, begin);
         read.map_err(|error| {
@@ -74,7 +79,10 @@ impl Service {
             Fault::new(Code::ConfigurationSubscribe, message)
         };
         let begin = Instant::now();
-        let watching = opened.watch(&request, &self.context()).await;
+        let context = self.configuration_context(store);
+        let watching = context
+            .ask(context.deadline, || opened.watch(&request, &context))
+            .await;
         let failure = watching.as_ref().err().map(|error| error.class);
         self.count(store, Operation::SubscribeConfiguration, failure, begin);
         let mut states = watching.map_err(|error| refused(&error.message).of_class(error.class))?;
@@ -135,6 +143,12 @@ impl Service {
         Ok(id)
     }
 
+    /// What is done where the app does not take what it is told of a store now.
+    pub(crate) fn notification_policy(&self, store: &str) -> Option<Arc<Policy>> {
+        let loaded = self.loaded()?;
+        loaded.policies.notification(store).map(Arc::clone)
+    }
+
     /// Ends a subscription; whether there was one of this id.
     pub(crate) fn unsubscribe(&self, store: &str, id: &str) -> Result<bool, Fault> {
         self.configuration_store(store)?;
@@ -156,6 +170,13 @@ impl Service {
                 .operations
                 .count(store, operation, is_ended, elapsed);
         }
+    }
+
+    /// What a configuration store is asked with.
+    fn configuration_context(&self, store: &str) -> Context {
+        let loaded = self.loaded();
+        let policies = loaded.as_deref().map(|loaded| &loaded.policies);
+        self.context_of(policies.and_then(|policies| policies.configuration(store)))
     }
 
     fn configuration_store(&self, store: &str) -> Result<Arc<dyn ConfigurationStore>, Fault> {
@@ -197,6 +218,11 @@ impl Subscription {
     /// Its id.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The service that it is of.
+    pub(crate) fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.service)
     }
 
     /// Waits for what differs from what was told last; nothing where the subscription or the server

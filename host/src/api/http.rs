@@ -150,7 +150,9 @@ impl Http {
         // Off, it is not spoken of.
         let cache = cache.filter(|cache| cache.named().next().is_some());
         let cache = cache.map(Cache::stats);
-        let text = metrics.map(|metrics| metrics.text(subscriptions, audit, cache.as_ref()));
+        let policies = loaded.as_ref().map(|loaded| &loaded.policies);
+        let text =
+            metrics.map(|metrics| metrics.text(subscriptions, audit, cache.as_ref(), policies));
         let text = Zeroizing::new(text.unwrap_or_default().into_bytes());
         answer(StatusCode::OK, metrics::CONTENT_TYPE, text)
     }

@@ -17,7 +17,7 @@ use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
 use crate::api::go;
-use crate::api::metrics::{Denial, Metrics, Operation};
+use crate::api::metrics::{Denial, Metrics, Operation, ResiliencyMetrics};
 use crate::api::settings::Settings;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
@@ -25,6 +25,7 @@ use crate::document::Document;
 use crate::error::{Class, SecretError};
 use crate::mode::Mode;
 use crate::policy::Decision;
+use crate::resiliency::{Policies, Policy, Resiliency};
 use crate::resolver::Resolver;
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest};
@@ -47,6 +48,10 @@ pub struct Loaded {
     /// The documents whose components are served with their references resolved, where
     /// [`Options::components`](crate::api::Options::components) says so.
     pub documents: Arc<[Document]>,
+    /// What is done where a store, or the app that is told of configuration, fails to answer.
+    pub resiliency: Resiliency,
+    /// The same for each store.
+    pub(crate) policies: Policies,
 }
 
 impl fmt::Debug for Loaded {
@@ -57,6 +62,8 @@ impl fmt::Debug for Loaded {
             .field("configurations", &self.configurations.keys())
             .field("failed", &self.failed)
             .field("documents", &self.documents)
+            .field("resiliency", &self.resiliency)
+            .field("policies", &self.policies)
             .finish()
     }
 }
@@ -70,7 +77,16 @@ impl Loaded {
             configurations: BTreeMap::new(),
             failed: Vec::new(),
             documents: Arc::default(),
+            resiliency: Resiliency::default(),
+            policies: Policies::default(),
         }
+    }
+
+    /// Sets what is done where a store, or the app that is told of configuration, fails to answer.
+    #[must_use]
+    pub fn with_resiliency(mut self, resiliency: Resiliency) -> Self {
+        self.resiliency = resiliency;
+        self
     }
 
     /// Sets the documents whose components are served with their references resolved.
@@ -78,6 +94,14 @@ impl Loaded {
     pub fn with_documents(mut self, documents: impl Into<Arc<[Document]>>) -> Self {
         self.documents = documents.into();
         self
+    }
+
+    /// Looks the policy of each store up.
+    fn bind(&mut self, before: &Policies, metrics: Option<&ResiliencyMetrics>) {
+        let secrets = self.resolver.stores();
+        let configurations: Vec<_> = self.configurations.keys().cloned().collect();
+        let stores = (secrets.as_slice(), configurations.as_slice());
+        self.policies = Policies::bind(&self.resiliency, stores, before, metrics);
     }
 
     /// Adds a configuration store under a name.
@@ -264,10 +288,18 @@ impl Service {
     }
 
     /// Serves this from now on. Requests that have begun end with what was there before.
-    pub(crate) fn load(&self, loaded: Loaded) {
+    pub(crate) fn load(&self, mut loaded: Loaded) {
+        let before = self.loaded();
+        let before = before.as_deref();
         if let Some(metrics) = &self.metrics {
             metrics.load(&loaded);
+            if before.is_none_or(|before| before.resiliency != loaded.resiliency) {
+                metrics.resiliency.load(&loaded.resiliency);
+            }
         }
+        let known = before.map(|before| before.policies.clone());
+        let metrics = self.metrics.as_ref().map(|metrics| &metrics.resiliency);
+        loaded.bind(&known.unwrap_or_default(), metrics);
         self.loaded.send_replace(Some(Arc::new(loaded)));
     }
 
@@ -347,7 +379,8 @@ impl Service {
         let mut request = SecretRequest::new(name).with_namespace(namespace);
         request.options = options;
         let begin = Instant::now();
-        let read = loaded.resolver.get(store, request, &self.context()).await;
+        let context = self.context_of(loaded.policies.secrets(store));
+        let read = loaded.resolver.get(store, request, &context).await;
         let failure = read.as_ref().err().map(|error| error.class);
         self.count(store, Operation::GetSecret, failure, begin);
         let secret = read.map_err(|error| get_fault(store, name, &error))?;
@@ -415,7 +448,8 @@ impl Service {
         let mut request = BulkRequest::new(namespace);
         request.options = options;
         let begin = Instant::now();
-        let read = loaded.resolver.bulk(store, request, &self.context()).await;
+        let context = self.context_of(loaded.policies.secrets(store));
+        let read = loaded.resolver.bulk(store, request, &context).await;
         let failure = read.as_ref().err().map(|error| error.class);
         self.count(store, Operation::BulkGetSecret, failure, begin);
         let secrets = read.map_err(|error| bulk_failed(store, error.class, error.reason()))?;
@@ -477,6 +511,13 @@ impl Service {
             .with_app_id(&self.identity.app_id)
             .with_timeout(self.timeout);
         context.namespace.clone_from(&self.identity.namespace);
+        context
+    }
+
+    /// The same for a store that is asked under a policy.
+    pub(crate) fn context_of(&self, policy: Option<&Arc<Policy>>) -> Context {
+        let mut context = self.context();
+        context.policy = policy.cloned();
         context
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use keyref::api::{Loaded, LoadedComponent, Settings};
+use keyref::api::{Loaded, LoadedComponent, Resiliency, Settings};
 use keyref::component::{Component, Origin, Property};
 use keyref::configuration::{self, ConfigurationStore, Unopened};
 use keyref::env::Environment;
@@ -91,6 +91,10 @@ pub(super) async fn load(
     if let Err(refusal) = findings.judge(all) {
         return Ok(Err(refusal));
     }
+    let (resiliency, problems) = resiliency(global, &session, before);
+    if let Err(refusal) = findings.judge(problems) {
+        return Ok(Err(refusal));
+    }
     let listed = list(&session.given, &components, &resolver);
     let documents = std::mem::take(&mut session.documents);
     let wanted = components.iter().map(|inspected| &inspected.component);
@@ -108,7 +112,9 @@ pub(super) async fn load(
     if let Err(refusal) = findings.judge(problems) {
         return Ok(Err(refusal));
     }
-    let loaded = Loaded::new(resolver, listed).with_documents(shown);
+    let loaded = Loaded::new(resolver, listed)
+        .with_documents(shown)
+        .with_resiliency(resiliency);
     let mut served = Served {
         loaded,
         configurations: BTreeMap::new(),
@@ -120,6 +126,23 @@ pub(super) async fn load(
     served.add(configurations, waiting);
     served.note_lost(&components);
     Ok(Ok(served))
+}
+
+/// What Resiliency documents say, and what is wrong with them.
+fn resiliency(
+    global: &Global,
+    session: &Session,
+    before: &Before<'_>,
+) -> (Resiliency, Vec<Problem>) {
+    let (app_id, mode) = (global.app_id.as_deref(), session.resolver.mode());
+    let (resiliency, problems) = Resiliency::read(&session.documents, app_id, mode);
+    let known = before.served.map(|served| &served.loaded.resiliency);
+    if known != Some(&resiliency) {
+        for target in resiliency.without_effect() {
+            tracing::warn!("`{target}` has no effect here");
+        }
+    }
+    (resiliency, problems)
 }
 
 /// What the configurations say of the server.

@@ -7,7 +7,9 @@ use tokio::sync::Notify;
 
 use super::App;
 use crate::api::configuration::Subscription;
+use crate::api::service::Service;
 use crate::configuration::Items;
+use crate::resiliency::Execution;
 
 /// How long to wait before an app that was away is told again. Doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -25,7 +27,7 @@ struct Untold {
 /// of a key take the place of earlier ones.
 pub(crate) async fn deliver(app: Arc<App>, store: String, mut subscription: Subscription) {
     let untold = Untold::default();
-    let id = subscription.id().to_owned();
+    let (id, service) = (subscription.id().to_owned(), subscription.service());
     let collect = async {
         while let Some(items) = subscription.next().await {
             untold.add(items);
@@ -33,33 +35,63 @@ pub(crate) async fn deliver(app: Arc<App>, store: String, mut subscription: Subs
     };
     tokio::select! {
         () = collect => {}
-        () = tell(&app, &store, &id, &untold) => {}
+        () = tell(&app, &service, (&store, &id), &untold) => {}
     }
 }
 
-async fn tell(app: &App, store: &str, id: &str, untold: &Untold) {
+async fn tell(app: &App, service: &Service, (store, id): (&str, &str), untold: &Untold) {
     let mut wait = None;
+    let (mut execution, mut before) = (None, None);
     loop {
         let items = untold.take().await;
-        let Some((left, reason)) = app.tell(store, id, items).await else {
+        let is_same = before.take().is_some_and(|before: Items| before == items);
+        let policy = service.notification_policy(store);
+        execution = policy.map(|policy| match execution.take() {
+            Some(execution) if is_same && Execution::is_under(&execution, &policy) => execution,
+            _ => Execution::begin(policy, None),
+        });
+        let Some(left) = app.tell(store, id, items, execution.as_mut()).await else {
             if wait.take().is_some() {
                 tracing::info!(store, id, "the app was told what it had missed");
             }
+            execution.take().iter().for_each(Execution::succeeded);
             continue;
         };
-        // Once for each time that it is away.
-        if wait.is_none() {
-            tracing::error!(
-                store,
-                id,
-                "error sending configuration item to the app, which is tried again: {reason}"
-            );
-        }
-        let next = wait.map_or(FIRST_WAIT, |wait: Duration| (wait * 2).min(LONGEST_WAIT));
-        wait = Some(next);
-        untold.put_back(left);
-        tokio::time::sleep(next).await;
+        let reason = left.why.reason;
+        let pause = execution.as_mut().and_then(Execution::pause);
+        let pause = match (pause, &mut execution) {
+            (Some(pause), Some(execution)) => {
+                execution.note_retry(pause, &reason);
+                pause
+            }
+            _ if left.why.is_away => away(&mut wait, (store, id), &reason),
+            _ => {
+                tracing::error!(
+                    store,
+                    id,
+                    "error sending configuration item to the app: {reason}"
+                );
+                continue;
+            }
+        };
+        before = Some(left.items.clone());
+        untold.put_back(left.items);
+        tokio::time::sleep(pause).await;
     }
+}
+
+/// How long to wait for an app that is away. It is named in the log once for each time that it is.
+fn away(wait: &mut Option<Duration>, (store, id): (&str, &str), reason: &str) -> Duration {
+    if wait.is_none() {
+        tracing::error!(
+            store,
+            id,
+            "error sending configuration item to the app, which is tried again: {reason}"
+        );
+    }
+    let next = wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LONGEST_WAIT));
+    *wait = Some(next);
+    next
 }
 
 impl Untold {

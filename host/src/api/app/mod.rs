@@ -32,6 +32,7 @@ use crate::api::service::Identity;
 use crate::api::token::Token;
 use crate::api::{go, items};
 use crate::configuration::Items;
+use crate::resiliency::Execution;
 
 /// How much of the app's answer is read, so that its connection can be used again.
 const MOST_ANSWER: usize = 64 << 10;
@@ -94,6 +95,13 @@ struct Untold {
     reason: String,
 }
 
+/// What the app does not know, and why.
+#[derive(Debug)]
+struct Left {
+    items: Items,
+    why: Untold,
+}
+
 impl Untold {
     fn away(reason: &str) -> Self {
         Self {
@@ -151,23 +159,47 @@ impl App {
         }))
     }
 
-    /// Tells it what has changed: as in Dapr, all of it once for each key. Returns what it is to be
-    /// told later, and why.
-    async fn tell(&self, store: &str, id: &str, mut items: Items) -> Option<(Items, String)> {
+    /// Tells it what has changed: as in Dapr, all of it once for each key. Returns what it does not
+    /// know after that: what it is to be told later, and what it has refused where that is tried
+    /// again.
+    async fn tell(
+        &self,
+        store: &str,
+        id: &str,
+        mut items: Items,
+        mut execution: Option<&mut Execution>,
+    ) -> Option<Left> {
         if self.health.is_refused() {
-            return Some((items, "app is not in a healthy state".to_owned()));
+            let why = Untold::away("app is not in a healthy state");
+            return Some(Left { items, why });
         }
+        let keeps_refused = execution.as_ref().is_some_and(|one| one.has_retry());
+        let mut refusal = None;
         let body = items::event(id, &items);
         let keys: Vec<_> = items.keys().cloned().collect();
         for key in keys {
             // The semaphore is never closed.
             let _turn = self.turns.acquire().await.ok();
             let path = format!("/configuration/{store}/{key}");
-            let telling = self.send(&path, body.clone());
-            let told = tokio::time::timeout(self.patience, telling).await;
-            match told.unwrap_or_else(|_| Err(Untold::away("there was no answer in time"))) {
+            let telling = async {
+                let telling = self.send(&path, body.clone());
+                let told = tokio::time::timeout(self.patience, telling).await;
+                told.unwrap_or_else(|_| Err(Untold::away("there was no answer in time")))
+            };
+            let told = match &mut execution {
+                None => telling.await,
+                Some(execution) => {
+                    let told = execution.attempt(telling, |_| true).await;
+                    told.unwrap_or_else(|cut| Err(Untold::away(cut.text())))
+                }
+            };
+            match told {
                 Ok(()) => {}
-                Err(untold) if untold.is_away => return Some((items, untold.reason)),
+                Err(why) if why.is_away => return Some(Left { items, why }),
+                Err(why) if keeps_refused => {
+                    refusal = Some(why);
+                    continue;
+                }
                 Err(untold) => {
                     let reason = untold.reason;
                     tracing::error!(
@@ -179,7 +211,7 @@ impl App {
             }
             items.remove(&key);
         }
-        None
+        refusal.map(|why| Left { items, why })
     }
 
     async fn send(&self, path: &str, body: Bytes) -> Result<(), Untold> {

@@ -61,6 +61,15 @@ define! {
         ["app_id", "component", "componentName", "reason"]
         "The number of component initialization failures.";
 
+    RESILIENCY_LOADED = "resiliency/loaded" ["app_id", "name", "namespace"]
+        "Number of resiliency policies loaded.";
+    RESILIENCY_COUNT = "resiliency/count"
+        ["app_id", "flow_direction", "name", "namespace", "policy", "status", "target"]
+        "Number of times a resiliency policyKey has been applied to a building block.";
+    RESILIENCY_ACTIVATIONS = "resiliency/activations_total"
+        ["app_id", "flow_direction", "name", "namespace", "policy", "status", "target"]
+        "Number of times a resiliency policyKey has been activated in a building block after a failure or after a state change.";
+
     ERROR_CODE = "error_code/total" ["app_id", "category", "error_code"]
         "Total number of times an error with a specific error code was encountered.";
 
@@ -76,6 +85,8 @@ define! {
 pub(crate) const SUBSCRIPTIONS: &str = "keyref_subscriptions";
 /// What has become of the records of the audit trail.
 pub(crate) const AUDIT: &str = "keyref_audit_records_total";
+/// Which state the breakers of policies are in.
+pub(crate) const RESILIENCY_STATE: &str = "dapr_resiliency_cb_state";
 /// How the cache of secret stores has answered.
 pub(crate) const CACHE_READS: &str = "keyref_cache_reads_total";
 /// How much of it had to go.

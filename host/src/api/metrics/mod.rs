@@ -11,6 +11,7 @@ mod family;
 mod operations;
 mod pattern;
 mod requests;
+mod resiliency;
 mod rule;
 mod series;
 mod settings;
@@ -25,8 +26,10 @@ use self::family::{Family, Metric};
 pub(crate) use self::operations::{Operation, Operations};
 pub use self::pattern::{PathPattern, UnreadablePath};
 pub(crate) use self::requests::{Place, Requests};
+pub(crate) use self::resiliency::ResiliencyMetrics;
 pub use self::rule::{LabelRule, UnreadablePattern};
-use self::series::{Bounds, Counter, Histogram};
+use self::series::{Bounds, Histogram};
+pub(crate) use self::series::Counter;
 pub(crate) use self::settings::MetricsFields;
 pub use self::settings::MetricsSettings;
 pub(crate) use self::text::CONTENT_TYPE;
@@ -34,6 +37,7 @@ use crate::api::audit::AuditCounts;
 use crate::api::fault::Code;
 use crate::api::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
 use crate::cache::CacheStats;
+use crate::resiliency::Policies;
 
 /// Dapr's buckets of sizes, in bytes.
 const SIZES: [f64; 13] = [
@@ -87,6 +91,7 @@ pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     pub(crate) calls: Calls,
     pub(crate) operations: Operations,
+    pub(crate) resiliency: ResiliencyMetrics,
     error_codes: Option<Family<Counter>>,
     loaded: Family<Counter>,
     initialized: Family<Counter>,
@@ -119,6 +124,7 @@ impl Metrics {
             requests: Requests::new(app_id, settings, &latencies),
             calls: Calls::new(app_id, settings, &latencies),
             operations: Operations::new((app_id, namespace), settings, &latencies),
+            resiliency: ResiliencyMetrics::new(app_id, &settings.rules),
             error_codes: records_codes.then(|| counters(definitions::ERROR_CODE)),
             loaded: counters(definitions::COMPONENT_LOADED),
             initialized: counters(definitions::COMPONENT_INIT),
@@ -209,6 +215,7 @@ impl Metrics {
         subscriptions: usize,
         audit: Option<AuditCounts>,
         cache: Option<&CacheStats>,
+        policies: Option<&Policies>,
     ) -> String {
         let mut metrics: Vec<&dyn Metric> = vec![
             &self.loaded,
@@ -222,6 +229,7 @@ impl Metrics {
         metrics.extend(self.requests.metrics());
         metrics.extend(self.calls.metrics());
         metrics.extend(self.operations.metrics());
+        metrics.extend(self.resiliency.metrics());
         metrics.extend(self.error_codes.as_ref().map(|codes| codes as &dyn Metric));
         metrics.sort_by(|one, other| one.name().cmp(other.name()));
         let mut text = String::new();
@@ -246,6 +254,9 @@ impl Metrics {
             &labels,
             subscriptions,
         );
+        if let Some(policies) = policies {
+            self.resiliency.write_states(&mut text, policies);
+        }
         if let Some(cache) = cache {
             cache::write(&mut text, &self.app_id, cache);
         }

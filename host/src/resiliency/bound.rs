@@ -1,0 +1,92 @@
+//! The policies of the stores that are loaded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::metrics::ResiliencyMetrics;
+use crate::resiliency::Resiliency;
+use crate::resiliency::breaker::Breaker;
+use crate::resiliency::definitions::Flow;
+use crate::resiliency::policy::Policy;
+
+/// The policies of the stores that are loaded, each looked up once. A breaker goes on counting where
+/// its rule is the same as before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policies(Arc<Flows>);
+
+#[derive(Debug, Default)]
+struct Flows {
+    secrets: Bound,
+    configurations: Bound,
+    notifications: Bound,
+    /// The document that metrics name, and its namespace.
+    document: (String, String),
+}
+
+/// By the store's name.
+type Bound = BTreeMap<String, Arc<Policy>>;
+
+impl Policies {
+    /// The policies of these secret stores and configuration stores.
+    pub(crate) fn bind(
+        resiliency: &Resiliency,
+        (secrets, configurations): (&[String], &[String]),
+        before: &Self,
+        metrics: Option<&ResiliencyMetrics>,
+    ) -> Self {
+        if resiliency.is_empty() {
+            return Self::default();
+        }
+        let bind = |flow, stores: &[String], before: &Bound| -> Bound {
+            let bound = stores.iter().filter_map(|store| {
+                let known = before.get(store);
+                let policy = resiliency.policy(store, flow, known, metrics)?;
+                Some((store.clone(), Arc::new(policy)))
+            });
+            bound.collect()
+        };
+        let before = &before.0;
+        let told = &before.notifications;
+        Self(Arc::new(Flows {
+            secrets: bind(Flow::Secrets, secrets, &before.secrets),
+            configurations: bind(Flow::Configuration, configurations, &before.configurations),
+            notifications: bind(Flow::Notification, configurations, told),
+            document: resiliency.document(),
+        }))
+    }
+
+    /// For asking a secret store.
+    pub(crate) fn secrets(&self, store: &str) -> Option<&Arc<Policy>> {
+        self.0.secrets.get(store)
+    }
+
+    /// For asking a configuration store.
+    pub(crate) fn configuration(&self, store: &str) -> Option<&Arc<Policy>> {
+        self.0.configurations.get(store)
+    }
+
+    /// For telling the app of configuration.
+    pub(crate) fn notification(&self, store: &str) -> Option<&Arc<Policy>> {
+        self.0.notifications.get(store)
+    }
+
+    /// The breakers, each with Dapr's names of its direction and its target.
+    pub(crate) fn breakers(&self) -> impl Iterator<Item = (&'static str, String, &Breaker)> {
+        let flows = [
+            (Flow::Secrets, &self.0.secrets),
+            (Flow::Configuration, &self.0.configurations),
+            (Flow::Notification, &self.0.notifications),
+        ];
+        flows.into_iter().flat_map(|(flow, bound)| {
+            bound.iter().filter_map(move |(store, policy)| {
+                Some((flow.label(), flow.target(store), policy.breaker()?))
+            })
+        })
+    }
+
+    /// The document that metrics name, and its namespace.
+    pub(crate) fn document(&self) -> (&str, &str) {
+        let (name, namespace) = &self.0.document;
+        (name, namespace)
+    }
+}
