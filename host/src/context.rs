@@ -78,6 +78,8 @@ impl Context {
         let patience = self.patience;
         let over = patience.and_then(|patience| Instant::now().checked_add(patience));
         self.deadline.into_iter().chain(over).min()
+    }
+
     /// Asks a store, as often as is to be done before that time.
     pub(crate) async fn ask<T, F>(
         &self,

@@ -17,7 +17,7 @@ use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
 use crate::api::go;
-use crate::api::metrics::{Denial, Metrics, Operation, ResiliencyMetrics};
+use crate::api::metrics::{Denial, Metrics, Operation};
 use crate::api::settings::Settings;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
@@ -94,14 +94,6 @@ impl Loaded {
     pub fn with_documents(mut self, documents: impl Into<Arc<[Document]>>) -> Self {
         self.documents = documents.into();
         self
-    }
-
-    /// Looks the policy of each store up.
-    fn bind(&mut self, before: &Policies, metrics: Option<&ResiliencyMetrics>) {
-        let secrets = self.resolver.stores();
-        let configurations: Vec<_> = self.configurations.keys().cloned().collect();
-        let stores = (secrets.as_slice(), configurations.as_slice());
-        self.policies = Policies::bind(&self.resiliency, stores, before, metrics);
     }
 
     /// Adds a configuration store under a name.
@@ -289,17 +281,11 @@ impl Service {
 
     /// Serves this from now on. Requests that have begun end with what was there before.
     pub(crate) fn load(&self, mut loaded: Loaded) {
-        let before = self.loaded();
-        let before = before.as_deref();
         if let Some(metrics) = &self.metrics {
             metrics.load(&loaded);
-            if before.is_none_or(|before| before.resiliency != loaded.resiliency) {
-                metrics.resiliency.load(&loaded.resiliency);
-            }
         }
-        let known = before.map(|before| before.policies.clone());
         let metrics = self.metrics.as_ref().map(|metrics| &metrics.resiliency);
-        loaded.bind(&known.unwrap_or_default(), metrics);
+        loaded.policies = Policies::of(&loaded, self.loaded().as_deref(), metrics);
         self.loaded.send_replace(Some(Arc::new(loaded)));
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::api::Loaded;
 use crate::api::metrics::ResiliencyMetrics;
 use crate::resiliency::Resiliency;
 use crate::resiliency::breaker::Breaker;
@@ -27,8 +28,31 @@ struct Flows {
 type Bound = BTreeMap<String, Arc<Policy>>;
 
 impl Policies {
+    /// The policies of what is about to be loaded in place of what was before. Documents that were
+    /// not there before are counted.
+    pub(crate) fn of(
+        loaded: &Loaded,
+        before: Option<&Loaded>,
+        metrics: Option<&ResiliencyMetrics>,
+    ) -> Self {
+        let is_new = before.is_none_or(|before| before.resiliency != loaded.resiliency);
+        if let Some(metrics) = metrics.filter(|_| is_new) {
+            metrics.load(&loaded.resiliency);
+        }
+        let secrets = loaded.resolver.stores();
+        let configurations: Vec<_> = loaded.configurations.keys().cloned().collect();
+        let stores = (secrets.as_slice(), configurations.as_slice());
+        let before = before.map(|before| before.policies.clone());
+        Self::bind(
+            &loaded.resiliency,
+            stores,
+            &before.unwrap_or_default(),
+            metrics,
+        )
+    }
+
     /// The policies of these secret stores and configuration stores.
-    pub(crate) fn bind(
+    pub(super) fn bind(
         resiliency: &Resiliency,
         (secrets, configurations): (&[String], &[String]),
         before: &Self,
