@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use keyref_tests::app::App;
 use keyref_tests::dapr::get;
-use keyref_tests::folder;
 use keyref_tests::metrics::scrape;
 use keyref_tests::server::{Answer, Server, refused};
+use keyref_tests::{Run, folder, stderr};
 use tempfile::TempDir;
 
 /// What anything may take before a test has failed.
@@ -399,6 +399,11 @@ fn a_broken_document_ends_the_start_with_its_place() {
         log.contains("there is no retry policy of this name"),
         "{log}"
     );
+    // What would end the start is told before it.
+    let work = folder(&[("r.yaml", document.as_bytes())]);
+    let checked = Run::new(work.path(), &["check", "r.yaml"]).output();
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(stderr(&checked).contains("r.yaml:6:19"), "{checked:?}");
     // As in Dapr, it does not count then; nor does one for other apps.
     let (_, log) = run(&document, &["--mode", "dapr"]);
     assert!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use keyref::api::Resiliency;
 use keyref::component::Origin;
 use keyref::problem::Problem;
 use keyref::{Document, InspectedComponent};
@@ -35,6 +36,8 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         }
     };
     let documents = std::mem::take(&mut session.documents);
+    let (app_id, mode) = (global.app_id.as_deref(), session::mode(global));
+    let (_, of_resiliency) = Resiliency::read(&documents, app_id, mode);
     let first = documents.first().map(|document| Arc::clone(&document.name));
     let found = if arguments.offline {
         offline(global, &session, documents).await
@@ -47,6 +50,7 @@ pub(super) async fn run(global: &Global, arguments: &CheckArguments) -> Result<S
         references,
         mut problems,
     } = found;
+    problems.extend(of_resiliency);
     problems.extend(std::mem::take(&mut session.problems));
     problems.extend(session.slips(&stores, &references));
     problems.extend(session.resolver.unused_entries(&stores, &references));

@@ -86,13 +86,11 @@ pub(super) async fn load(
     let mut all = std::mem::take(&mut session.problems);
     all.extend(problems);
     all.extend(session.slips(&resolver.stores(), &[]));
+    let (resiliency, problems) = resiliency(global, &session, before);
+    all.extend(problems);
     let mut findings = Findings::of(&components, session.resolver.mode());
     findings.is_reload = before.served.is_some();
     if let Err(refusal) = findings.judge(all) {
-        return Ok(Err(refusal));
-    }
-    let (resiliency, problems) = resiliency(global, &session, before);
-    if let Err(refusal) = findings.judge(problems) {
         return Ok(Err(refusal));
     }
     let listed = list(&session.given, &components, &resolver);

@@ -8,7 +8,7 @@ use serde_yaml::Value;
 use crate::resiliency::fields::Fields;
 
 /// Reads `matching`.
-pub(super) fn read(fields: &mut Fields<'_>, value: &Value) {
+pub(super) fn read(fields: &mut Fields, value: &Value) {
     fields.each(
         value,
         &["gRPCStatusCodes", "httpStatusCodes"],

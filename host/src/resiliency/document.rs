@@ -1,7 +1,6 @@
 //! Resiliency documents as Dapr reads them, and as strict mode does: what is misspelt or cannot be
 //! read is told with its place.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize as _;
@@ -12,11 +11,20 @@ use crate::error::Class;
 use crate::mode::Mode;
 use crate::problem::{Place, Problem, Severity};
 use crate::resiliency::definitions::Definitions;
-use crate::resiliency::fields::Fields;
+use crate::resiliency::fields::{self, Fields};
+use crate::resiliency::place::Spot;
 use crate::resiliency::{place, policies, targets};
 
 /// The kind of the documents that are read here.
 const KIND: &str = "Resiliency";
+
+/// How many bytes such a document may have, and how many brackets may open in it: the parser looks
+/// at every open one for each token.
+const MOST_BYTES: usize = 256 << 10;
+const MOST_BRACKETS: usize = 5_000;
+
+/// How many problems of a document are told: for each it is read once more.
+pub(super) const MOST_PROBLEMS: usize = 50;
 
 /// What was read, and what is wrong.
 #[derive(Default)]
@@ -31,7 +39,7 @@ pub(super) struct Read {
 pub(super) struct Named {
     pub(super) kind: Kind,
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) spot: Spot,
 }
 
 /// The kinds of policies.
@@ -53,72 +61,64 @@ impl Read {
         if !text.contains(KIND) {
             return;
         }
-        for part in parts(text) {
-            let has_kind = text
-                .get(part.clone())
-                .is_some_and(|part| part.contains(KIND));
-            let is_first = part.start == 0 || is_bare(text.get(..part.start).unwrap_or_default());
-            if has_kind && (is_first || mode == Mode::Strict) {
-                self.add_part(&padded(text, part), &document.name, app_id, mode);
+        for part in parts(text, &document.name) {
+            let is_read = part.is_first || mode == Mode::Strict;
+            if is_read && part.text.contains(KIND) {
+                self.add_part(&part, app_id, mode);
             }
         }
     }
 
-    fn add_part(&mut self, text: &str, name: &Arc<str>, app_id: Option<&str>, mode: Mode) {
-        let read = Value::deserialize(serde_yaml::Deserializer::from_str(text));
-        let read = read.and_then(|mut value| value.apply_merge().map(|()| value));
-        let value = match read {
-            Ok(value) if value.get("kind").and_then(Value::as_str) == Some(KIND) => value,
-            Ok(_) => return,
-            Err(error) => {
+    fn add_part(&mut self, part: &Part<'_>, app_id: Option<&str>, mode: Mode) {
+        let value = match part.value() {
+            Ok(Some(value)) => value,
+            Ok(None) => return,
+            Err(problem) => {
                 // What else it might be is read, and told of, by the guest.
-                if text.lines().any(is_kind) {
-                    let (line, column) = error.location().map_or((1, 1), |at| place::position(&at));
-                    let message = "the Resiliency document cannot be read";
-                    let hint =
-                        "check quotes, brackets and indentation, and that no name is repeated";
-                    let at = Some(Place::new(name, line, column));
-                    let problem = Problem::new(Class::DocumentSyntax, at, message, hint);
-                    self.problems.push(of_mode(problem, mode));
+                if part.text.lines().any(is_kind) {
+                    self.problems.push(of_mode(*problem, mode));
                 }
                 return;
             }
         };
-        let mut fields = Fields::new(text, name, mode);
-        if !fields.scopes(&value, app_id) {
-            self.problems.extend(fields.problems);
-            return;
-        }
-        let mut definitions = Definitions::default();
-        definitions.documents.push(fields.identity(&value));
-        let mut named = Vec::new();
-        fields.each(
-            &value,
-            &["apiVersion", "kind", "metadata", "scopes", "spec"],
-            |fields, field, spec| {
-                if field == "spec" {
-                    fields.each(
-                        spec,
-                        &["policies", "targets"],
-                        |fields, field, value| match field {
-                            "policies" => policies::read(fields, value, &mut definitions),
-                            _ => targets::read(fields, value, &mut definitions, &mut named),
-                        },
-                    );
-                }
-            },
-        );
-        // As in Dapr, one with something that cannot be read does not count.
-        if !fields.is_unreadable {
-            self.definitions.extend(definitions);
-            self.named.extend(named);
+        let spot = Spot::of(part.name, part.text, part.lines);
+        let mut fields = Fields::new(spot, mode);
+        if fields.scopes(&value, app_id) {
+            let mut read = Self::default();
+            read.definitions.documents.push(fields::identity(&value));
+            read.add_fields(&mut fields, &value);
+            // As in Dapr, one with something that cannot be read does not count.
+            if !fields.is_unreadable {
+                self.definitions.extend(read.definitions);
+                self.named.extend(read.named);
+            }
         }
         self.problems.extend(fields.problems);
     }
 
+    fn add_fields(&mut self, fields: &mut Fields, value: &Value) {
+        const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "scopes", "spec"];
+        let Self {
+            definitions, named, ..
+        } = self;
+        fields.each(value, &FIELDS, |fields, field, spec| {
+            if field != "spec" {
+                return;
+            }
+            fields.each(spec, &["policies", "targets"], |fields, field, value| {
+                if field == "policies" {
+                    policies::read(fields, value, definitions);
+                } else {
+                    targets::read(fields, value, definitions, named);
+                }
+            });
+        });
+    }
+
     /// Tells of policies that no document has.
     pub(super) fn look_for_named(&mut self, mode: Mode) {
-        for Named { kind, name, place } in std::mem::take(&mut self.named) {
+        let mut unknown = 0;
+        for Named { kind, name, spot } in std::mem::take(&mut self.named) {
             let (what, is_known) = match kind {
                 Kind::Timeout => ("timeout", self.definitions.timeouts.contains_key(&name)),
                 Kind::Retry => ("retry", self.definitions.retry(&name).is_some()),
@@ -127,10 +127,12 @@ impl Read {
                     ("circuit breaker", is_known)
                 }
             };
-            if !is_known {
+            unknown += usize::from(!is_known);
+            if !is_known && unknown <= MOST_PROBLEMS {
                 let message = format!("there is no {what} policy of this name");
                 let hint = "write it as it stands in `spec.policies`, or add it there";
-                let problem = Problem::new(Class::DocumentSchema, Some(place), message, hint);
+                let problem =
+                    Problem::new(Class::DocumentSchema, Some(spot.place()), message, hint);
                 self.problems.push(of_mode(problem, mode));
             }
         }
@@ -145,65 +147,105 @@ pub(super) fn of_mode(mut problem: Problem, mode: Mode) -> Problem {
     problem
 }
 
-/// The parts of a text between lines of `---`, each from its line on.
-fn parts(text: &str) -> Vec<Range<usize>> {
-    let mut begins = vec![0];
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let rest = line.strip_prefix("---");
-        let is_marker = rest.is_some_and(|rest| {
-            let next = rest.chars().next();
+/// What stands between lines of `---`, and from such a line on.
+struct Part<'t> {
+    name: &'t Arc<str>,
+    text: &'t str,
+    /// How many lines there are before it.
+    lines: u32,
+    /// Whether there are none but comments before it.
+    is_first: bool,
+}
+
+impl Part<'_> {
+    /// The document, if it is of this kind.
+    fn value(&self) -> Result<Option<Value>, Box<Problem>> {
+        let text = self.text;
+        let refused = |class, (line, column): (u32, u32), message: &str, hint: &str| {
+            let at = Place::new(self.name, line.saturating_add(self.lines), column);
+            Err(Box::new(Problem::new(class, Some(at), message, hint)))
+        };
+        let brackets = || text.bytes().filter(|byte| b"[{".contains(byte)).count();
+        if text.len() > MOST_BYTES || brackets() > MOST_BRACKETS {
+            let message = "the Resiliency document is larger than any that is read";
+            let hint = "put some of it into a document of its own";
+            return refused(Class::DocumentLimit, (1, 1), message, hint);
+        }
+        let read = Value::deserialize(serde_yaml::Deserializer::from_str(text));
+        let read = read.and_then(|mut value| value.apply_merge().map(|()| value));
+        match read {
+            Ok(value) => {
+                let is_meant = value.get("kind").and_then(Value::as_str) == Some(KIND);
+                Ok(is_meant.then_some(value))
+            }
+            Err(error) => {
+                let place = error.location().map_or((1, 1), |at| place::position(&at));
+                let message = "the Resiliency document cannot be read";
+                let hint = "check quotes, brackets and indentation, and that no name is repeated";
+                refused(Class::DocumentSyntax, place, message, hint)
+            }
+        }
+    }
+}
+
+fn parts<'t>(text: &'t str, name: &'t Arc<str>) -> Vec<Part<'t>> {
+    let mut begins = vec![(0, 0, true)];
+    let (mut at, mut is_bare) = (0, true);
+    for (number, line) in (0..).zip(text.split_inclusive('\n')) {
+        let after = line.strip_prefix("---");
+        let is_marker = after.is_some_and(|after| {
+            let next = after.chars().next();
             next.is_none_or(char::is_whitespace)
         });
         if is_marker && at > 0 {
-            begins.push(at);
+            begins.push((at, number, is_bare));
         }
+        let content = after.filter(|_| is_marker).unwrap_or(line).trim();
+        is_bare &= content.is_empty() || content.starts_with(['#', '%']);
         at += line.len();
     }
-    let ends = begins.iter().copied().skip(1).chain([text.len()]);
-    begins
-        .iter()
-        .copied()
-        .zip(ends)
-        .map(|(begin, end)| begin..end)
+    let ends = begins.iter().skip(1).map(|(begin, _, _)| *begin);
+    let ends: Vec<_> = ends.chain([text.len()]).collect();
+    let parts = begins.into_iter().zip(ends);
+    parts
+        .map(|((begin, lines, is_first), end)| Part {
+            name,
+            text: text.get(begin..end).unwrap_or_default(),
+            lines,
+            is_first,
+        })
         .collect()
 }
 
-/// A part with as many empty lines before it that its own are counted as in the whole.
-fn padded(text: &str, part: Range<usize>) -> String {
-    let before = text.get(..part.start).unwrap_or_default();
-    let mut padded = "\n".repeat(before.matches('\n').count());
-    padded.push_str(text.get(part).unwrap_or_default());
-    padded
-}
-
-/// Whether nothing stands in a text but comments and markers.
-fn is_bare(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim);
-    lines.all(|line| line.is_empty() || line.starts_with(['#', '%']) || line == "---")
-}
-
-/// Whether a line says that this is the kind.
+/// Whether a line seems to say that this is the kind.
 fn is_kind(line: &str) -> bool {
-    let rest = line.trim_start().strip_prefix("kind:");
-    rest.is_some_and(|rest| {
-        rest.trim_matches([' ', '\t', '"', '\'', '\r'])
-            .starts_with(KIND)
+    let mut after = line.split("kind").skip(1);
+    after.any(|rest| {
+        let rest = rest.trim_start_matches([' ', '\t', '"', '\'', ':']);
+        rest.starts_with(KIND)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{padded, parts};
+    use std::sync::Arc;
+
+    use super::parts;
 
     #[test]
-    fn parts_keep_their_lines() {
-        let text = "---\na\n--- # x\nb\n----\n---\nc";
-        let parts: Vec<_> = parts(text)
-            .into_iter()
-            .map(|part| padded(text, part))
+    fn parts_know_their_lines_and_whether_they_are_the_first() {
+        let text = "---\n# y\n--- # x\nb\n----\n---\nc";
+        let name = Arc::from("r.yaml");
+        let parts = parts(text, &name);
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|part| (part.text, part.lines, part.is_first))
             .collect();
-        let expected = ["---\na\n", "\n\n--- # x\nb\n----\n", "\n\n\n\n\n---\nc"];
+        let expected = [
+            ("---\n# y\n", 0, true),
+            ("--- # x\nb\n----\n", 2, true),
+            ("---\nc", 5, false),
+        ];
         assert_eq!(parts, expected);
     }
 }

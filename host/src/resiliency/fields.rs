@@ -1,37 +1,32 @@
 //! The fields of a document, read one by one as Go's JSON does: names in any case, numbers as text
 //! where text is wanted.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_yaml::Value;
 
 use crate::error::Class;
 use crate::mode::Mode;
-use crate::problem::{Place, Problem, printable};
-use crate::resiliency::document::of_mode;
-use crate::resiliency::{duration, place};
+use crate::problem::{Problem, printable};
+use crate::resiliency::document::{MOST_PROBLEMS, of_mode};
+use crate::resiliency::duration;
+use crate::resiliency::place::Spot;
 use crate::suggest;
 
 /// A document on the way through its fields.
-pub(super) struct Fields<'t> {
-    text: &'t str,
-    name: &'t Arc<str>,
+pub(super) struct Fields {
     mode: Mode,
-    /// The names that lead to where this is.
-    path: Vec<String>,
+    spot: Spot,
     pub(super) problems: Vec<Problem>,
     /// Whether something cannot be read, so that all of it does not count.
     pub(super) is_unreadable: bool,
 }
 
-impl<'t> Fields<'t> {
-    pub(super) fn new(text: &'t str, name: &'t Arc<str>, mode: Mode) -> Self {
+impl Fields {
+    pub(super) fn new(spot: Spot, mode: Mode) -> Self {
         Self {
-            text,
-            name,
             mode,
-            path: Vec::new(),
+            spot,
             problems: Vec::new(),
             is_unreadable: false,
         }
@@ -67,9 +62,9 @@ impl<'t> Fields<'t> {
                 self.refuse("a name here is no text", "write it in quotes");
                 continue;
             };
-            self.path.push(name.clone());
+            self.spot.names.push(name.clone());
             read(self, &name, value);
-            self.path.pop();
+            self.spot.names.pop();
         }
     }
 
@@ -92,11 +87,11 @@ impl<'t> Fields<'t> {
 
     /// A duration, if there is one.
     pub(super) fn duration(&mut self, value: &Value) -> Option<Duration> {
+        const HINT: &str = "write a number with its unit, such as `500ms`, `5s` or `1m30s`";
         let text = self.text(value);
         if text.is_empty() {
             return None;
         }
-        const HINT: &str = "write a number with its unit, such as `500ms`, `5s` or `1m30s`";
         match duration::parse(&text) {
             None => {
                 self.refuse("this is no duration", HINT);
@@ -123,7 +118,7 @@ impl<'t> Fields<'t> {
             Some((scalar(name)?, mapping.get(name)?))
         });
         if let Some((name, scopes)) = scopes.filter(|(_, scopes)| !scopes.is_null()) {
-            self.path.push(name);
+            self.spot.names.push(name);
             match scopes.as_sequence() {
                 None => {
                     self.refuse("a list of app ids is expected here", "begin each with `- `");
@@ -135,57 +130,60 @@ impl<'t> Fields<'t> {
                     is_meant = apps.is_empty() || app_id.is_none_or(is_named);
                 }
             }
-            self.path.pop();
+            self.spot.names.pop();
         }
         is_meant
     }
 
-    /// The document's name and namespace.
-    pub(super) fn identity(&mut self, value: &Value) -> (String, String) {
-        let metadata = value.get("metadata");
-        let field = |name| {
-            metadata
-                .and_then(|metadata| metadata.get(name))
-                .and_then(scalar)
-        };
-        (
-            field("name").unwrap_or_default(),
-            field("namespace").unwrap_or_default(),
-        )
-    }
-
-    /// Where this is.
-    pub(super) fn place(&self) -> Place {
-        let (line, column) = place::of(self.text, &self.path, false);
-        Place::new(self.name, line, column)
+    /// What is here.
+    pub(super) fn spot(&self) -> Spot {
+        self.spot.clone()
     }
 
     /// Refuses what is here. What it is can be anything, so nothing of it is shown.
     pub(super) fn refuse(&mut self, message: impl Into<String>, hint: impl Into<String>) {
         self.is_unreadable = true;
-        let place = Some(self.place());
-        let problem = Problem::new(Class::DocumentSchema, place, message, hint);
-        self.problems.push(of_mode(problem, self.mode));
+        let (message, hint) = (message.into(), hint.into());
+        self.tell(|spot| Problem::new(Class::DocumentSchema, Some(spot.place()), message, hint));
     }
 
     /// Says something of what is here that changes nothing.
     pub(super) fn warn(&mut self, message: &str) {
-        let problem = Problem::new(Class::DocumentSchema, Some(self.place()), message, "");
-        self.problems.push(of_mode(problem, Mode::Dapr));
+        self.tell(|spot| {
+            let problem = Problem::new(Class::DocumentSchema, Some(spot.place()), message, "");
+            of_mode(problem, Mode::Dapr)
+        });
     }
 
     fn refuse_unknown(&mut self, name: &str, known: &[&'static str]) {
         self.is_unreadable = true;
-        let (line, column) = place::of(self.text, &self.path, true);
         let hint = match suggest::nearest(name, known.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("known fields: {}", known.join(", ")),
         };
-        let place = Some(Place::new(self.name, line, column));
         let message = format!("Dapr does not know the field `{}`", printable(name));
-        self.problems
-            .push(Problem::new(Class::DocumentSchema, place, message, hint));
+        self.tell(|spot| {
+            let place = Some(spot.place_of_name());
+            Problem::new(Class::DocumentSchema, place, message, hint)
+        });
     }
+
+    fn tell(&mut self, problem: impl FnOnce(&Spot) -> Problem) {
+        if self.problems.len() < MOST_PROBLEMS {
+            let problem = problem(&self.spot);
+            self.problems.push(of_mode(problem, self.mode));
+        }
+    }
+}
+
+/// A document's name and namespace.
+pub(super) fn identity(value: &Value) -> (String, String) {
+    let metadata = value.get("metadata");
+    let field = |name| {
+        let field = metadata.and_then(|metadata| metadata.get(name));
+        field.and_then(scalar).unwrap_or_default()
+    };
+    (field("name"), field("namespace"))
 }
 
 /// What stands here as text; a value is converted as Go does where text is wanted.

@@ -1,13 +1,54 @@
 //! Where in a document something is written.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_yaml::Location;
 
+use crate::problem::Place;
+
+/// Something in a document. Where that is, is looked for when somebody wants to know.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    document: Arc<str>,
+    text: Arc<str>,
+    /// How many lines there are before the text.
+    lines: u32,
+    /// The names that lead there.
+    pub(super) names: Vec<String>,
+}
+
+impl Spot {
+    /// A text as a whole, so many lines below the begin of a document.
+    pub(super) fn of(document: &Arc<str>, text: &str, lines: u32) -> Self {
+        Self {
+            document: Arc::clone(document),
+            text: Arc::from(text),
+            lines,
+            names: Vec::new(),
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> Place {
+        self.found(false)
+    }
+
+    /// Where its name is.
+    pub(super) fn place_of_name(&self) -> Place {
+        self.found(true)
+    }
+
+    fn found(&self, is_of_name: bool) -> Place {
+        let (line, column) = of(&self.text, &self.names, is_of_name);
+        Place::new(&self.document, line.saturating_add(self.lines), column)
+    }
+}
+
 /// The line and column, from 1, of what names lead to: of the last name itself, or of what it stands
 /// for. As far as the names lead, where that is not all the way.
-pub(super) fn of(text: &str, names: &[String], is_of_name: bool) -> (u32, u32) {
+fn of(text: &str, names: &[String], is_of_name: bool) -> (u32, u32) {
     let seek = Seek { names, is_of_name };
     let found = seek.deserialize(serde_yaml::Deserializer::from_str(text));
     let location = found.err().and_then(|error| error.location());

@@ -10,7 +10,7 @@ use crate::resiliency::retry::{Backoff, Retry};
 use crate::resiliency::trip::Trip;
 
 /// Reads `spec.policies`.
-pub(super) fn read(fields: &mut Fields<'_>, value: &Value, into: &mut Definitions) {
+pub(super) fn read(fields: &mut Fields, value: &Value, into: &mut Definitions) {
     let known = ["circuitBreakers", "retries", "timeouts"];
     fields.each(value, &known, |fields, kind, value| {
         fields.entries(value, |fields, name, value| match kind {
@@ -24,7 +24,9 @@ pub(super) fn read(fields: &mut Fields<'_>, value: &Value, into: &mut Definition
             "retries" => {
                 let retry = retry(fields, value);
                 let (admitted, said) = admitted(name, retry);
-                said.into_iter().for_each(|said| fields.warn(said));
+                if let Some(said) = said {
+                    fields.warn(said);
+                }
                 into.retries
                     .extend(admitted.map(|retry| (name.to_owned(), retry)));
             }
@@ -36,7 +38,7 @@ pub(super) fn read(fields: &mut Fields<'_>, value: &Value, into: &mut Definition
     });
 }
 
-fn retry(fields: &mut Fields<'_>, value: &Value) -> Retry {
+fn retry(fields: &mut Fields, value: &Value) -> Retry {
     let (mut is_exponential, mut most) = (false, None);
     let (mut pause, mut longest) = (Retry::DEFAULT_PAUSE, Retry::DEFAULT_LONGEST);
     let known = [
@@ -66,14 +68,15 @@ fn retry(fields: &mut Fields<'_>, value: &Value) -> Retry {
         _ => codes::read(fields, value),
     });
     let until = Retry::DEFAULT_UNTIL;
-    let backoff = match is_exponential {
-        true => Backoff::Exponential { longest, until },
-        false => Backoff::Constant(pause),
+    let backoff = if is_exponential {
+        Backoff::Exponential { longest, until }
+    } else {
+        Backoff::Constant(pause)
     };
     Retry { backoff, most }
 }
 
-fn breaker(fields: &mut Fields<'_>, value: &Value) -> BreakerRule {
+fn breaker(fields: &mut Fields, value: &Value) -> BreakerRule {
     let mut rule = BreakerRule::default();
     let known = ["interval", "maxRequests", "timeout", "trip"];
     fields.each(value, &known, |fields, field, value| match field {

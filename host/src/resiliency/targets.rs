@@ -9,7 +9,7 @@ use crate::resiliency::fields::Fields;
 /// Reads `spec.targets`. Apps that are called and actors have no meaning here; what is wrong with
 /// them is told all the same.
 pub(super) fn read(
-    fields: &mut Fields<'_>,
+    fields: &mut Fields,
     value: &Value,
     into: &mut Definitions,
     named: &mut Vec<Named>,
@@ -49,7 +49,7 @@ pub(super) fn read(
     );
 }
 
-fn actor(fields: &mut Fields<'_>, value: &Value, named: &mut Vec<Named>) {
+fn actor(fields: &mut Fields, value: &Value, named: &mut Vec<Named>) {
     let own = ["circuitBreakerCacheSize", "circuitBreakerScope"];
     let has_breaker = !names(fields, value, &own, named).breaker.is_empty();
     let scope = value.get("circuitBreakerScope").and_then(Value::as_str);
@@ -60,7 +60,7 @@ fn actor(fields: &mut Fields<'_>, value: &Value, named: &mut Vec<Named>) {
 }
 
 fn names(
-    fields: &mut Fields<'_>,
+    fields: &mut Fields,
     value: &Value,
     others: &[&'static str],
     named: &mut Vec<Named>,
@@ -83,9 +83,9 @@ fn names(
         };
         let name = fields.text(value);
         if !name.is_empty() {
-            let place = fields.place();
+            let spot = fields.spot();
             into.clone_from(&name);
-            named.push(Named { kind, name, place });
+            named.push(Named { kind, name, spot });
         }
     });
     names

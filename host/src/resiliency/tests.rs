@@ -8,6 +8,7 @@ use super::definitions::Flow;
 use super::retry::{Backoff, Retry};
 use super::{Policies, Resiliency};
 use crate::document::Document;
+use crate::error::Class;
 use crate::mode::Mode;
 use crate::problem::{Problem, Severity};
 
@@ -161,6 +162,17 @@ fn what_is_wrong_is_told_with_its_place() {
         let (_, problems) = read(&[&text], None, Mode::Strict);
         assert_eq!(shown(&problems), [format!("r.yaml:{expected}")], "{spec}");
         assert_eq!(problems[0].severity, Severity::Error);
+    }
+}
+
+#[test]
+fn more_than_is_read_is_refused_at_once() {
+    for hostile in ["[".repeat(200_000), "x".repeat(300_000)] {
+        let text = format!("kind: Resiliency\nspec: {hostile}\n");
+        let (_, problems) = read(&[&text], None, Mode::Strict);
+        assert_eq!(problems[0].class, Class::DocumentLimit);
+        let (_, problems) = read(&[&text.replace("kind", "x")], None, Mode::Strict);
+        assert!(problems.is_empty());
     }
 }
 

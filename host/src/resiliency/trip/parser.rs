@@ -248,9 +248,10 @@ impl<'t> Parser<'t> {
             if is_not != (of_type == Type::Bool) {
                 return Err(TYPES);
             }
-            node = match is_not {
-                true => Node::Not(Box::new(node)),
-                false => Node::Negative(Box::new(node)),
+            node = if is_not {
+                Node::Not(Box::new(node))
+            } else {
+                Node::Negative(Box::new(node))
             };
         }
         Ok((node, of_type))
