@@ -344,6 +344,8 @@ fn what_is_kept_is_given_out_while_a_breaker_is_open() {
         assert_eq!(read(&server, "redis").status, 200);
         number(&server, "dapr_resiliency_cb_state", &[("status", "open")]) == 1
     });
+    // For longer than a store that cannot be reached is left alone.
+    thread::sleep(Duration::from_millis(1500));
     let answer = read(&server, "redis");
     assert_eq!(answer.headers["keyref-stale"], "true");
     assert_eq!(backend.asked(), 1);
