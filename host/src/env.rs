@@ -16,6 +16,30 @@ pub const API_TOKEN: &str = "DAPR_API_TOKEN";
 pub const COMPONENTS_TOKEN: &str = "KEYREF_COMPONENTS_TOKEN";
 /// What the app asks for as `dapr-api-token` where it is told something, as Dapr has it.
 pub const APP_API_TOKEN: &str = "APP_API_TOKEN";
+/// Where spans go over OTLP, for traces and for all signals, as OpenTelemetry and Dapr have it.
+pub const OTLP_TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// The same for all signals.
+pub const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// What is spoken there: `grpc`, or whatever begins with `http`.
+pub const OTLP_TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+/// The same for all signals.
+pub const OTLP_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+/// Whether that is without TLS.
+pub const OTLP_TRACES_INSECURE: &str = "OTEL_EXPORTER_OTLP_TRACES_INSECURE";
+/// The same for all signals.
+pub const OTLP_INSECURE: &str = "OTEL_EXPORTER_OTLP_INSECURE";
+/// What is sent with spans, such as a password: `name=value,…`.
+pub const OTLP_TRACES_HEADERS: &str = "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
+/// The same for all signals.
+pub const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+/// How many milliseconds sending may take.
+pub const OTLP_TRACES_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
+/// The same for all signals.
+pub const OTLP_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
+/// What describes the server in traces: `name=value,…`.
+pub const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// The server's name in traces; otherwise its app id.
+pub const OTEL_SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 /// Keeps messages without color on a terminal, whatever it holds (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 /// In Kubernetes, the variables that components may reference, by Dapr's injector.

@@ -110,6 +110,15 @@ pub(crate) fn clean(path: &str) -> String {
     }
 }
 
+/// A path without slashes around it.
+pub(crate) fn trim_slashes(path: &[u8]) -> &[u8] {
+    let is_slash = |byte: &u8| *byte == b'/';
+    let begin = path.iter().take_while(|byte| is_slash(byte)).count();
+    let path = path.get(begin..).unwrap_or_default();
+    let end = path.iter().rev().take_while(|byte| is_slash(byte)).count();
+    path.get(..path.len() - end).unwrap_or_default()
+}
+
 /// The pairs of a query, as `url.Values` reads them: pairs with a semicolon or a wrong escape are
 /// left out.
 pub(crate) fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
@@ -166,7 +175,7 @@ fn is_printable(character: char) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::{clean, duration, escaped_path, query_pairs, query_unescape, quoted};
+    use super::{clean, duration, escaped_path, query_pairs, query_unescape, quoted, trim_slashes};
 
     #[test]
     fn times_are_shown_as_go_does() {
@@ -226,5 +235,11 @@ mod tests {
             quoted("a\"b\\c\n\u{1}é'\u{200b}"),
             r#""a\"b\\c\n\x01é'\u200b""#
         );
+    }
+
+    #[test]
+    fn slashes_around_are_trimmed() {
+        assert_eq!(trim_slashes(b"//a/b/"), b"a/b");
+        assert_eq!(trim_slashes(b"//"), b"");
     }
 }

@@ -24,6 +24,7 @@ use crate::api::route::{
     route,
 };
 use crate::api::service::{STALE, Service};
+use crate::api::traces::HttpSpan;
 use crate::api::{configuration, go, items, metadata};
 use crate::cache::Cache;
 use crate::secret::Secret;
@@ -63,6 +64,20 @@ impl Http {
         if self.surface == Surface::Metrics {
             return self.metrics();
         }
+        let span = HttpSpan::begin(&self.service, &request);
+        let mut answer = self.answer_origin(request).await;
+        if let Some(span) = span {
+            span.end(&mut answer);
+        }
+        answer
+    }
+
+    /// Answers a page in a browser by where it comes from, and everybody else.
+    async fn answer_origin<B>(&self, request: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let origins = self.origins.as_ref();
         // Go's server refuses a broken path before anything else.
         let Some(origins) = origins.filter(|_| go::escaped_path(request.uri().path()).is_some())
@@ -169,7 +184,7 @@ impl Http {
         };
         let is_health = request.method() == Method::GET
             && matches!(
-                trim_slashes(&plain),
+                go::trim_slashes(&plain),
                 b"v1.0/healthz" | b"v1.0/healthz/outbound"
             );
         let path = go::clean(&escaped);
@@ -508,14 +523,6 @@ fn write_secret(json: &mut Json, secret: &Secret) {
     json.object(secret.iter(), |json, value| json.bytes(value.reveal()));
 }
 
-fn trim_slashes(path: &[u8]) -> &[u8] {
-    let is_slash = |byte: &u8| *byte == b'/';
-    let begin = path.iter().take_while(|byte| is_slash(byte)).count();
-    let path = path.get(begin..).unwrap_or_default();
-    let end = path.iter().rev().take_while(|byte| is_slash(byte)).count();
-    path.get(..path.len() - end).unwrap_or_default()
-}
-
 /// JSON with a line break at its end, wiped once it is sent.
 fn data(mut json: Json) -> Answer {
     json.raw("\n");
@@ -578,7 +585,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Zeroizing<Vec<u8
 
 #[cfg(test)]
 mod tests {
-    use super::{metadata_of, token_at, trim_slashes};
+    use super::{metadata_of, token_at};
 
     #[test]
     fn the_first_metadata_of_a_name_counts_and_the_prefix_has_one_case() {
@@ -593,11 +600,5 @@ mod tests {
         assert_eq!(token_at(b"{bad json", 1, 2), "bad");
         assert_eq!(token_at(b"\n[", 2, 1), "[");
         assert_eq!(token_at(b"{", 1, 2), "");
-    }
-
-    #[test]
-    fn slashes_around_are_trimmed() {
-        assert_eq!(trim_slashes(b"//a/b/"), b"a/b");
-        assert_eq!(trim_slashes(b"//"), b"");
     }
 }

@@ -292,7 +292,8 @@ impl Connection {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let peer = self.service.audit.as_ref().and_then(|_| stream.peer());
+        let is_told = self.service.audit.is_some() || self.service.traces.is_some();
+        let peer = is_told.then(|| stream.peer()).flatten();
         let peer = peer.map(Peer);
         let unread = Arc::new(Unread::default());
         let counting = Arc::clone(&unread);

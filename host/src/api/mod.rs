@@ -51,6 +51,7 @@ mod settings;
 mod stream;
 mod tls;
 mod token;
+mod traces;
 mod unix;
 mod unread;
 
@@ -67,4 +68,5 @@ pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
 pub use self::settings::{CallLog, Settings, denied_types};
 pub use self::tls::TlsFiles;
 pub use self::token::{Token, TokenError};
+pub use self::traces::TracesSettings;
 pub use crate::resiliency::Resiliency;

@@ -23,6 +23,7 @@ use crate::api::service::{Identity, Loaded, Service};
 use crate::api::settings::Settings;
 use crate::api::tls::{Tls, TlsFiles};
 use crate::api::token::Token;
+use crate::api::traces::Traces;
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -129,6 +130,12 @@ pub enum ServeError {
         /// What is wrong with how it is reached.
         reason: String,
     },
+    /// Traces cannot be sent.
+    #[error("traces cannot be sent: {reason}")]
+    Traces {
+        /// What is wrong with where they are to go.
+        reason: String,
+    },
     /// There is no address for a protocol.
     #[error("there is no address to listen on for {protocol}")]
     NoAddress {
@@ -175,8 +182,10 @@ impl Server {
             .map(|_| Metrics::new(&identity, recorded));
         let app = App::of(&identity, options.app_token, request_time);
         let app = app.map_err(|reason| ServeError::App { reason })?;
+        let traces = Traces::of(&options.settings.traces, &identity.app_id);
+        let traces = traces.map_err(|reason| ServeError::Traces { reason })?;
         let service = Service::new(identity, options.access, app, request_time, recorded);
-        let service = service.with_settings(options.settings);
+        let service = service.with_settings(options.settings).with_traces(traces);
         let service = Arc::new(service.with_audit(options.audit));
         let (most_head, most_body) = (options.most_head, options.most_body);
         let whole = Http {
@@ -273,6 +282,8 @@ impl Server {
         for listener in self.listeners {
             running.spawn(listener.run(Arc::clone(&self.service), self.connections));
         }
+        let traces = self.service.traces.as_ref();
+        let sending = traces.map(|traces| traces.run());
         let end = &self.service.end;
         tokio::select! {
             () = end.reaches(Phase::Ending) => {}
@@ -287,6 +298,11 @@ impl Server {
             () = tokio::time::sleep(self.graceful_time) => Ending::Late,
         };
         end.advance(Phase::Now);
+        if let (Some(traces), Some(sending)) = (traces, sending)
+            && ending != Ending::AtOnce
+        {
+            traces.finish(sending).await;
+        }
         ending
     }
 }
@@ -311,7 +327,7 @@ impl Handle {
     }
 
     /// Goes by these settings from now on, in place of those of [`Options::settings`]. What they say
-    /// of metrics counts at the next start.
+    /// of metrics and traces counts at the next start.
     pub fn set(&self, settings: Settings) {
         self.service.set(settings);
     }

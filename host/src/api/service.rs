@@ -19,6 +19,7 @@ use crate::api::fault::{Code, Fault};
 use crate::api::go;
 use crate::api::metrics::{Denial, Metrics, Operation};
 use crate::api::settings::Settings;
+use crate::api::traces::Traces;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
 use crate::document::Document;
@@ -192,6 +193,8 @@ pub(crate) struct Service {
     pub(crate) subscriptions: Subscriptions,
     /// What is recorded, if anything is.
     pub(crate) metrics: Option<Metrics>,
+    /// What makes traces, if anybody wants them.
+    pub(crate) traces: Option<Arc<Traces>>,
     /// Who is told of requests for secrets.
     pub(crate) audit: Option<Arc<dyn Audit>>,
     /// How long a request may take.
@@ -242,6 +245,7 @@ impl Service {
             app: app.map(Arc::new),
             subscriptions: Subscriptions::default(),
             metrics,
+            traces: None,
             audit: None,
             timeout,
             bodies: Arc::new(Semaphore::new(MOST_BODIES)),
@@ -261,6 +265,14 @@ impl Service {
     /// Tells an audit trail of requests for secrets.
     pub(crate) fn with_audit(self, audit: Option<Arc<dyn Audit>>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// Makes traces of requests.
+    pub(crate) fn with_traces(self, traces: Option<Traces>) -> Self {
+        Self {
+            traces: traces.map(Arc::new),
+            ..self
+        }
     }
 
     /// Goes by these settings from now on.

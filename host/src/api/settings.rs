@@ -8,6 +8,7 @@ use serde_yaml::Value;
 
 use crate::api::access::{ApiLists, ApiRule};
 use crate::api::metrics::{MetricsFields, MetricsSettings};
+use crate::api::traces::{TracesFields, TracesSettings, Unfit};
 use crate::denied_types::DeniedTypes;
 use crate::document::Document;
 use crate::env::Environment;
@@ -33,6 +34,8 @@ pub struct Settings {
     /// The handlers of `spec.httpPipeline`, which are not run: as they are written, variables not
     /// filled in.
     pub handlers: Vec<String>,
+    /// `spec.tracing`, and `OTEL_*` of the environment
+    pub traces: TracesSettings,
     /// Fields that have no effect here, such as `spec.mtls`.
     pub without_effect: Vec<String>,
 }
@@ -61,10 +64,16 @@ const WITHOUT_EFFECT: &[&str] = &[
     "appHttpPipeline",
     "mtls",
     "nameResolution",
-    "tracing",
     "wasm",
     "workflow",
 ];
+
+/// What several configurations say together.
+#[derive(Default)]
+struct Fields {
+    metrics: MetricsFields,
+    traces: TracesFields,
+}
 
 #[derive(Deserialize)]
 struct Configuration {
@@ -156,21 +165,19 @@ impl Settings {
         mode: Mode,
     ) -> Result<Self, Vec<Problem>> {
         let (mut settings, mut problems) = (Self::default(), Vec::new());
-        let mut metrics = MetricsFields::default();
+        let mut fields = Fields::default();
         for document in configurations {
-            if let Err(wrong) = settings.overlay(document, environment, mode, &mut metrics) {
+            if let Err(wrong) = settings.overlay(document, environment, mode, &mut fields) {
                 problems.extend(wrong);
             }
         }
-        match metrics.settings() {
+        match fields.metrics.settings() {
             Ok(metrics) => settings.metrics = metrics,
-            Err(field) => {
-                let has_it = |document: &&Document| line_of(&document.text, field).is_some();
-                let document = configurations.iter().rev().find(has_it);
-                let document = document.or(configurations.last());
-                problems
-                    .extend(document.map(|document| Refusal::unreadable(field).problem(document)));
-            }
+            Err(field) => problems.push(Refusal::unreadable(field).problem_of(configurations)),
+        }
+        match fields.traces.settings(environment, mode) {
+            Ok(traces) => settings.traces = traces,
+            Err(unfit) => problems.push(Refusal::from(unfit).problem_of(configurations)),
         }
         settings.without_effect.sort();
         settings.without_effect.dedup();
@@ -186,15 +193,20 @@ impl Settings {
         document: &Document,
         environment: &Environment,
         mode: Mode,
-        metrics: &mut MetricsFields,
+        fields: &mut Fields,
     ) -> Result<(), Vec<Problem>> {
         for (field, value) in spec(document, environment, mode)? {
             let refused = |refusal: Refusal| vec![refusal.problem(document)];
             let set = match field.as_str() {
-                "metric" => metrics.set_metric(value),
-                "metrics" => metrics.set_metrics(value),
+                "metric" => fields.metrics.set_metric(value),
+                "metrics" => fields.metrics.set_metrics(value),
                 HTTP_PIPELINE if !is_empty(&value, "handlers") => {
                     self.handlers.extend(handlers(document));
+                    continue;
+                }
+                "tracing" => {
+                    let set = fields.traces.set(value, mode);
+                    set.map_err(|unfit| refused(unfit.into()))?;
                     continue;
                 }
                 _ => {
@@ -356,10 +368,33 @@ impl Refusal {
         }
     }
 
+    /// The problem at the last place where the field is written; nowhere where it is a variable.
+    fn problem_of(&self, configurations: &[Document]) -> Problem {
+        let has_it = |document: &&Document| line_of(&document.text, self.field).is_some();
+        let document = configurations.iter().rev().find(has_it);
+        match document {
+            Some(document) => self.problem(document),
+            None => {
+                let message = format!("`{}`: {}", self.field, self.message);
+                Problem::new(Class::DocumentSchema, None, message, self.hint)
+            }
+        }
+    }
+
     fn problem(&self, document: &Document) -> Problem {
         let line = line_of(&document.text, self.field).unwrap_or(1);
         let place = Place::new(&document.name, line, 1);
         Problem::new(Class::DocumentSchema, Some(place), self.message, self.hint)
+    }
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        Self {
+            field: unfit.name,
+            message: unfit.message,
+            hint: unfit.hint,
+        }
     }
 }
 
@@ -429,12 +464,12 @@ mod tests {
         let first = "spec:\n  api:\n    allowed:\n    - {name: secrets, version: v1, protocol: http}\n    \
                      denied:\n    - {name: metadata, version: v1, protocol: http}\n";
         let second = "spec:\n  api:\n    allowed:\n    - {name: '${API}', version: v1, protocol: http}\n  \
-                      logging: {apiLogging: {enabled: true}}\n  tracing: {samplingRate: '1'}\n  mtls:\n";
+                      logging: {apiLogging: {enabled: true}}\n  wasm: {strictSandbox: true}\n  mtls:\n";
         let settings = read(&[first, second]).unwrap();
         assert_eq!(settings.api.allowed[0].name, "state");
         assert_eq!(settings.api.denied[0].name, "metadata");
         assert!(settings.log.is_on && !settings.log.hides_paths);
-        assert_eq!(settings.without_effect, ["spec.tracing"]);
+        assert_eq!(settings.without_effect, ["spec.wasm"]);
     }
 
     /// As in Dapr, whose parser applies merge keys.

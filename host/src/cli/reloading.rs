@@ -118,6 +118,9 @@ impl<'s> Reloading<'s> {
                 if served.settings.metrics != self.served.settings.metrics {
                     tracing::warn!("a change of `spec.metric` counts at the next start");
                 }
+                if served.settings.traces != self.served.settings.traces {
+                    tracing::warn!("a change of `spec.tracing` counts at the next start");
+                }
                 if served.settings != self.served.settings {
                     let settings = effective(served.settings.clone(), self.arguments);
                     self.handle.set(settings);

@@ -26,6 +26,7 @@ use crate::api::grant::Grant;
 use crate::api::metadata::{self, PLACEMENT};
 use crate::api::metrics::{self, Denial, Metrics};
 use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, STALE, Service};
+use crate::api::traces::{AskedStore, GrpcSpan};
 use crate::configuration::{Item, Items, ItemsRequest};
 use crate::error::Class;
 use crate::secret::Secret;
@@ -49,7 +50,7 @@ mod reflection;
 /// The domain of Dapr's error details.
 const DOMAIN: &str = "dapr.io";
 /// The beginning of the paths of Dapr's own methods.
-const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
+pub(crate) const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 
 /// How calls are served.
 #[derive(Clone)]
@@ -111,6 +112,18 @@ impl Grpc {
         if let Some(caller) = caller {
             request.extensions_mut().insert(caller);
         }
+        let Some(span) = GrpcSpan::begin(&self.service, &mut request) else {
+            return self.count(request).await;
+        };
+        span.end(self.count(request).await)
+    }
+
+    /// Answers a call and counts it.
+    async fn count<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
         let path = request.uri().path();
         let method = metrics::Calls::method(path).zip(self.service.metrics.as_ref());
         let Some((method, metrics)) = method else {
@@ -491,6 +504,9 @@ impl Dapr for Calls {
         mut request: tonic::Request<proto::GetSecretRequest>,
     ) -> Result<tonic::Response<proto::GetSecretResponse>, Status> {
         let caller = request.extensions_mut().remove();
+        if self.service.traces.is_some() {
+            AskedStore::note(request.extensions(), &request.get_ref().store_name);
+        }
         let proto::GetSecretRequest {
             store_name,
             key,
