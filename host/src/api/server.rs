@@ -182,8 +182,7 @@ impl Server {
             .map(|_| Metrics::new(&identity, recorded));
         let app = App::of(&identity, options.app_token, request_time);
         let app = app.map_err(|reason| ServeError::App { reason })?;
-        let traces = Traces::of(&options.settings.traces, &identity.app_id);
-        let traces = traces.map_err(|reason| ServeError::Traces { reason })?;
+        let traces = traces(&options.settings, &identity)?;
         let service = Service::new(identity, options.access, app, request_time, recorded);
         let service = service.with_settings(options.settings).with_traces(traces);
         let service = Arc::new(service.with_audit(options.audit));
@@ -376,6 +375,12 @@ async fn bind_one(
 fn open(files: Option<TlsFiles>) -> Result<Option<Tls>, ServeError> {
     let tls = files.map(Tls::open).transpose();
     tls.map_err(|reason| ServeError::Tls { reason })
+}
+
+/// What makes traces, where they are wanted.
+fn traces(settings: &Settings, identity: &Identity) -> Result<Option<Traces>, ServeError> {
+    let traces = Traces::of(&settings.traces, &identity.app_id);
+    traces.map_err(|reason| ServeError::Traces { reason })
 }
 
 /// Where HTTP and gRPC are served, and how, besides their addresses.

@@ -173,11 +173,17 @@ impl Settings {
         }
         match fields.metrics.settings() {
             Ok(metrics) => settings.metrics = metrics,
-            Err(field) => problems.push(Refusal::unreadable(field).problem_of(configurations)),
+            Err(field) => {
+                let refusal = Refusal::unreadable(field);
+                problems.push(refusal.problem_of(configurations, "metric"));
+            }
         }
         match fields.traces.settings(environment, mode) {
             Ok(traces) => settings.traces = traces,
-            Err(unfit) => problems.push(Refusal::from(unfit).problem_of(configurations)),
+            Err(unfit) => {
+                let refusal = Refusal::from(unfit);
+                problems.push(refusal.problem_of(configurations, "tracing"));
+            }
         }
         settings.without_effect.sort();
         settings.without_effect.dedup();
@@ -206,7 +212,10 @@ impl Settings {
                 }
                 "tracing" => {
                     let set = fields.traces.set(value, mode);
-                    set.map_err(|unfit| refused(unfit.into()))?;
+                    set.map_err(|unfit| {
+                        let here = std::slice::from_ref(document);
+                        vec![Refusal::from(unfit).problem_of(here, "tracing")]
+                    })?;
                     continue;
                 }
                 _ => {
@@ -368,17 +377,22 @@ impl Refusal {
         }
     }
 
-    /// The problem at the last place where the field is written; nowhere where it is a variable.
-    fn problem_of(&self, configurations: &[Document]) -> Problem {
-        let has_it = |document: &&Document| line_of(&document.text, self.field).is_some();
-        let document = configurations.iter().rev().find(has_it);
-        match document {
-            Some(document) => self.problem(document),
-            None => {
-                let message = format!("`{}`: {}", self.field, self.message);
-                Problem::new(Class::DocumentSchema, None, message, self.hint)
-            }
+    /// The problem at the last place where the field is written, or the one that it stands in;
+    /// nowhere where it is a variable of the environment.
+    fn problem_of(&self, configurations: &[Document], within: &str) -> Problem {
+        if self.field.starts_with("OTEL_") {
+            let message = format!("`{}`: {}", self.field, self.message);
+            return Problem::new(Class::DocumentSchema, None, message, self.hint);
         }
+        let mut places = [self.field, within].into_iter().flat_map(|field| {
+            let documents = configurations.iter().rev();
+            documents.filter_map(move |document| {
+                let line = line_of(&document.text, field)?;
+                Some(Place::new(&document.name, line, 1))
+            })
+        });
+        let place = places.next();
+        Problem::new(Class::DocumentSchema, place, self.message, self.hint)
     }
 
     fn problem(&self, document: &Document) -> Problem {

@@ -1,6 +1,7 @@
 // The receivers of OpenTelemetry's collector for the tests, from the Go module proxy.
 //
-// To move to another release: change the versions below, then run `go mod tidy`.
+// To move to another release: change the versions below, then run `go mod tidy`. It must be one of which
+// the proxy has all modules.
 module keyref-tests/collector
 
 go 1.26.0

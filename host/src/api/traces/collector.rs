@@ -137,12 +137,11 @@ impl Collector {
     }
 
     async fn post(&self, spans: &[Arc<Span>]) -> Result<usize, Failure> {
-        let (content_type, body) = match self.form {
-            Form::Zipkin => ("application/json", zipkin::body(spans, &self.resource)),
-            _ => {
-                let message = ExportTraceServiceRequest::of(spans, &self.resource);
-                ("application/x-protobuf", message.encode_to_vec())
-            }
+        let (content_type, body) = if self.form == Form::Zipkin {
+            ("application/json", zipkin::body(spans, &self.resource))
+        } else {
+            let message = ExportTraceServiceRequest::of(spans, &self.resource);
+            ("application/x-protobuf", message.encode_to_vec())
         };
         let mut request = Request::new(Body::new(Full::new(body.into())));
         *request.method_mut() = http::Method::POST;

@@ -72,7 +72,7 @@ impl SpanContext {
         context.is_valid().then_some(context)
     }
 
-    /// What OpenCensus writes.
+    /// What `OpenCensus` writes.
     fn of_binary(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(&[0, 0])?;
         let (trace, rest) = rest.split_first_chunk::<16>()?;

@@ -86,7 +86,9 @@ impl Exporter {
         let mut wait = FIRST_WAIT;
         let collector = match &self.receiver {
             Receiver::Log => {
-                spans.iter().for_each(|span| log(span));
+                for span in &spans {
+                    log(span);
+                }
                 return 0;
             }
             Receiver::Collector(collector) => collector,

@@ -4,6 +4,7 @@
 mod collector;
 mod context;
 mod exporter;
+mod fields;
 mod ids;
 mod otlp;
 mod queue;
@@ -22,11 +23,11 @@ use tokio::task::JoinSet;
 use self::collector::Collector;
 use self::context::SpanContext;
 use self::exporter::{Exporter, Receiver};
+pub(crate) use self::fields::{TracesFields, Unfit};
 use self::ids::Ids;
 use self::queue::Queue;
 pub(crate) use self::requests::{AskedStore, GrpcSpan, HttpSpan};
 pub use self::settings::TracesSettings;
-pub(crate) use self::settings::{TracesFields, Unfit};
 use self::span::Span;
 
 /// The name of Dapr's tracer.
@@ -121,8 +122,8 @@ impl Traces {
         if !place.has_trace() {
             place.trace = self.ids.of_trace();
         }
-        let [.., a, b, c, d, e, f, g, h] = place.trace;
-        let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
+        let number = place.trace.last_chunk().copied().unwrap_or_default();
+        let number = u64::from_be_bytes(number) >> 1;
         place.set_sampled(is_sampled.unwrap_or(number < self.bound));
         place.span = self.ids.of_span();
         place
@@ -143,7 +144,7 @@ impl Traces {
 
 #[cfg(test)]
 mod tests {
-    use super::settings::TracesFields;
+    use super::fields::TracesFields;
     use super::{SpanContext, Traces};
     use crate::env::Environment;
     use crate::mode::Mode;
