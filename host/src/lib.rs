@@ -95,11 +95,7 @@ mod pause;
 mod placement;
 pub mod policy;
 pub mod problem;
-#[cfg(any(
-    feature = "configuration-postgresql",
-    feature = "configuration-redis",
-    feature = "kubernetes"
-))]
+#[cfg(any(feature = "kubernetes", feature = "serve"))]
 mod reason;
 mod request;
 #[cfg(feature = "serve")]

@@ -14,13 +14,21 @@ const UNRESOLVED: &str = "failed to lookup address information";
 /// What a connection failed of.
 pub(crate) struct Reason {
     /// [`Class::Unreachable`] or [`Class::TimedOut`].
+    #[cfg_attr(
+        not(any(
+            feature = "configuration-postgresql",
+            feature = "configuration-redis",
+            feature = "kubernetes"
+        )),
+        expect(dead_code, reason = "traces have no classes")
+    )]
     pub(crate) class: Class,
     /// The reason, to stand behind a colon.
     pub(crate) text: String,
     /// Whether another attempt can help soon.
     #[cfg_attr(
         not(any(feature = "configuration-postgresql", feature = "kubernetes")),
-        expect(dead_code, reason = "with Redis one is always made")
+        expect(dead_code, reason = "Redis and traces are always tried again")
     )]
     pub(crate) may_pass: bool,
 }
