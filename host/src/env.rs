@@ -14,6 +14,8 @@ pub const POD_NAME: &str = "POD_NAME";
 pub const API_TOKEN: &str = "DAPR_API_TOKEN";
 /// What callers of resolved components must send as `authorization: Bearer TOKEN`.
 pub const COMPONENTS_TOKEN: &str = "KEYREF_COMPONENTS_TOKEN";
+/// What callers of the status page must send as a password, or as `authorization: Bearer TOKEN`.
+pub const ADMIN_TOKEN: &str = "KEYREF_ADMIN_TOKEN";
 /// What the app asks for as `dapr-api-token` where it is told something, as Dapr has it.
 pub const APP_API_TOKEN: &str = "APP_API_TOKEN";
 /// Where spans go over OTLP, for traces and for all signals, as OpenTelemetry and Dapr have it.
@@ -164,11 +166,12 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Whether nobody may read a variable of this name: Dapr's own, the app's token, and that of our own
-/// which opens every component.
+/// Whether nobody may read a variable of this name: Dapr's own, the app's token, and those of our own
+/// which open every component and the status page.
 pub(crate) fn is_refused(name: &str) -> bool {
     let name = name.to_uppercase();
-    name == APP_API_TOKEN || name == COMPONENTS_TOKEN || name.starts_with("DAPR_")
+    [ADMIN_TOKEN, APP_API_TOKEN, COMPONENTS_TOKEN].contains(&name.as_str())
+        || name.starts_with("DAPR_")
 }
 
 /// Whether an `envRef` may name this variable: by Dapr's list of refusals, and by the allow-list

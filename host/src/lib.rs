@@ -48,7 +48,7 @@
 //! In reading order: [`Resolver`] and [`ResolverBuilder`], [`component`] for what comes out,
 //! [`problem`] and [`error`] for what goes wrong, [`policy`] for who may read what, [`stores`] for
 //! where secrets come from, [`cache`] for what of theirs is kept, [`secret`] for values, [`observer`] for logs and metrics of your own,
-//! [`guest`] for other guests, and with the feature `serve` `api` for Dapr's own APIs and
+//! [`health`] for how stores answer, [`guest`] for other guests, and with the feature `serve` `api` for Dapr's own APIs and
 //! `configuration` for stores of items that change.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -78,6 +78,7 @@ mod expansion;
 mod failure;
 mod finish;
 pub mod guest;
+pub mod health;
 mod inflight;
 mod inner;
 mod inspection;

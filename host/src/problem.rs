@@ -151,14 +151,17 @@ pub fn terminal_safe(text: &str) -> String {
 
 fn escaped(characters: impl Iterator<Item = char>) -> String {
     let mut out = String::new();
-    for character in characters {
-        if character.is_control() || is_bidirectional(character) {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
+    characters.for_each(|character| escape(character, &mut out));
     out
+}
+
+/// A character as it is, or by its name or number where it is not seen or reorders others.
+pub(crate) fn escape(character: char, out: &mut String) {
+    if character.is_control() || is_bidirectional(character) {
+        out.extend(character.escape_default());
+    } else {
+        out.push(character);
+    }
 }
 
 /// Characters that reorder what stands around them, or that a terminal does not show.

@@ -16,6 +16,7 @@ use crate::earlier::Earlier;
 use crate::error::SecretError;
 use crate::finish::{self, Finished};
 use crate::guest::Answers;
+use crate::health::Health;
 use crate::inner::Inner;
 use crate::inspection::{InspectedComponent, InspectedReference, Inspection};
 use crate::load::Loaded;
@@ -337,6 +338,11 @@ impl Resolver {
     /// more.
     pub fn is_waiting(&self, name: &str) -> bool {
         self.inner.secrets.is_waiting(name)
+    }
+
+    /// How a store has answered since it was opened, where it is open.
+    pub fn health(&self, name: &str) -> Option<Health> {
+        self.inner.secrets.health(name)
     }
 
     /// Whether any store is open.

@@ -19,6 +19,7 @@ use crate::deadline::within;
 use crate::env::{self, Environment};
 use crate::error::{Class, SecretError};
 use crate::failure;
+use crate::health::{Asking, Health, Recorder};
 use crate::inflight::Inflight;
 use crate::observer::{DenyEvent, FetchEvent, Observer};
 use crate::policy::{Decision, Policy};
@@ -57,6 +58,8 @@ struct Named {
     cache: Option<Arc<StoreCache>>,
     /// Whether it stands for one that cannot be opened yet.
     is_waiting: bool,
+    /// How it has answered.
+    recorder: Recorder,
 }
 
 /// Settings of the door.
@@ -139,6 +142,7 @@ impl Secrets {
             settings,
             cache,
             is_waiting,
+            recorder: Recorder::default(),
         };
         write(&self.door.stores).insert(name, Arc::new(named));
     }
@@ -198,6 +202,12 @@ impl Secrets {
         read(&self.door.stores)
             .get(name)
             .is_some_and(|named| named.is_waiting)
+    }
+
+    /// How a store that is open has answered.
+    pub(crate) fn health(&self, name: &str) -> Option<Health> {
+        let named = read(&self.door.stores).get(name).cloned()?;
+        Some(named.recorder.health())
     }
 
     /// Whether any store is open.
@@ -408,9 +418,9 @@ impl Secrets {
         }
         let attempt = async || {
             self.door.shared.calls.fetch_add(1, Ordering::Relaxed);
-            let begin = Instant::now();
+            let asking = named.recorder.ask(Instant::now());
             let answer = named.store.bulk(&request, context).await;
-            self.observe(context, store, None, begin, answer.as_ref().err());
+            self.observe(context, store, None, asking, answer.as_ref().err());
             answer
         };
         let answer = within(context, context.ask(context.deadline, attempt)).await;
@@ -474,10 +484,10 @@ impl Secrets {
                 let FetchKey { store, request, .. } = &asked;
                 let attempt = async || {
                     secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
-                    let begin = Instant::now();
+                    let asking = named.recorder.ask(Instant::now());
                     let answer = named.store.get(request, &context).await;
                     let (name, failure) = (Some(request.name.as_str()), answer.as_ref().err());
-                    secrets.observe(&context, store, name, begin, failure);
+                    secrets.observe(&context, store, name, asking, failure);
                     answer
                 };
                 let answer = context.ask(until, attempt).await;
@@ -497,11 +507,12 @@ impl Secrets {
         context: &Context,
         store: &str,
         secret: Option<&str>,
-        begin: Instant,
+        asking: Asking<'_>,
         failure: Option<&StoreError>,
     ) {
         let failure = failure.map(|error| error.class);
-        let elapsed = begin.elapsed();
+        let elapsed = asking.begin.elapsed();
+        asking.ends(elapsed, failure);
         tracing::debug!(
             store,
             secret,

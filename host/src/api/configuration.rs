@@ -200,6 +200,15 @@ impl Subscriptions {
         self.lock().len()
     }
 
+    /// How many are open, by the names of their stores.
+    pub(crate) fn by_store(&self) -> HashMap<String, usize> {
+        let mut numbers = HashMap::new();
+        for (store, _) in self.lock().values() {
+            *numbers.entry(store.clone()).or_default() += 1;
+        }
+        numbers
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, oneshot::Sender<()>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -159,7 +159,7 @@ impl Http {
     fn metrics(&self) -> Answer {
         let subscriptions = self.service.subscriptions.count();
         let metrics = self.service.metrics.as_ref();
-        let audit = self.service.audit.as_ref().map(|audit| audit.counts());
+        let audit = self.service.audit_counts();
         let loaded = self.service.loaded();
         let cache = loaded.as_ref().map(|loaded| loaded.resolver.cache());
         // Off, it is not spoken of.

@@ -26,6 +26,7 @@ use crate::api::grpc::Grpc;
 use crate::api::head_time::Timed;
 use crate::api::http::Http;
 use crate::api::service::Service;
+use crate::api::status::Status;
 use crate::api::stream::Stream;
 use crate::api::tls::Tls;
 use crate::api::unix::UnixSocket;
@@ -50,6 +51,7 @@ pub(crate) enum Protocol {
     Http(Http),
     Grpc(Grpc),
     Components(Components),
+    Status(Status),
 }
 
 /// A socket that is bound.
@@ -180,7 +182,9 @@ impl Socket {
             Self::Tcp { socket, tls, .. } => {
                 let (stream, _) = socket.accept().await?;
                 let tls = tls.as_ref().map(|tls| match protocol {
-                    Protocol::Http(_) | Protocol::Components(_) => tls.for_http(),
+                    Protocol::Http(_) | Protocol::Components(_) | Protocol::Status(_) => {
+                        tls.for_http()
+                    }
                     Protocol::Grpc(_) => tls.for_grpc(),
                 });
                 Ok(Accepted::Tcp(stream, tls.map(TlsAcceptor::from)))
@@ -253,6 +257,13 @@ impl Connection {
                 let answer = move |request: Request<Incoming>| {
                     let components = components.clone();
                     async move { components.answer(request).await }
+                };
+                self.answer(self.builder(), stream, answer).await;
+            }
+            Protocol::Status(status) => {
+                let answer = move |request: Request<Incoming>| {
+                    let status = status.clone();
+                    async move { status.answer(request).await }
                 };
                 self.answer(self.builder(), stream, answer).await;
             }

@@ -48,6 +48,7 @@ mod route;
 mod server;
 mod service;
 mod settings;
+mod status;
 mod stream;
 mod tls;
 mod token;
@@ -66,6 +67,7 @@ pub use self::metrics::{
 pub use self::server::{Ending, Handle, Options, ServeError, Server};
 pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
 pub use self::settings::{CallLog, Settings, denied_types};
+pub use self::status::{Reload, StatusOptions};
 pub use self::tls::TlsFiles;
 pub use self::token::{Token, TokenError};
 pub use self::traces::TracesSettings;

@@ -21,9 +21,11 @@ use crate::api::listener::{Listener, Protocol};
 use crate::api::metrics::Metrics;
 use crate::api::service::{Identity, Loaded, Service};
 use crate::api::settings::Settings;
+use crate::api::status::{Reload, Status, StatusOptions};
 use crate::api::tls::{Tls, TlsFiles};
 use crate::api::token::Token;
 use crate::api::traces::Traces;
+use crate::problem::Problem;
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct Options {
     pub audit: Option<Arc<dyn Audit>>,
     /// Where components with their references resolved are served; not at all.
     pub components: Option<ComponentsOptions>,
+    /// Where the status page is shown; nowhere. Without it, nothing is kept for it.
+    pub status: Option<StatusOptions>,
     /// How many bytes a body, or a gRPC message, may have: 4 MiB.
     pub most_body: usize,
     /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB.
@@ -86,6 +90,7 @@ impl Options {
             metrics: None,
             audit: None,
             components: None,
+            status: None,
             most_body: 4 << 20,
             most_head: 4 << 10,
             connections: 20_000,
@@ -103,7 +108,7 @@ pub enum ServeError {
     /// No address of a protocol could be bound.
     #[error("could not listen on any endpoint for {protocol}: {address}: {reason}")]
     Bind {
-        /// `HTTP`, `gRPC`, `public HTTP`, `metrics` or `components`.
+        /// `HTTP`, `gRPC`, `public HTTP`, `metrics`, `components` or `status`.
         protocol: &'static str,
         /// The last address that was tried.
         address: SocketAddr,
@@ -157,6 +162,7 @@ pub struct Server {
     public: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
     components: Option<(Components, SocketAddr)>,
+    status: Option<SocketAddr>,
     connections: usize,
     graceful_time: Duration,
 }
@@ -185,7 +191,11 @@ impl Server {
         let traces = traces(&options.settings, &identity)?;
         let service = Service::new(identity, options.access, app, request_time, recorded);
         let service = service.with_settings(options.settings).with_traces(traces);
-        let service = Arc::new(service.with_audit(options.audit));
+        let service = service.with_audit(options.audit);
+        let service = match &options.status {
+            Some(_) => Arc::new(service.with_kept()),
+            None => Arc::new(service),
+        };
         let (most_head, most_body) = (options.most_head, options.most_body);
         let whole = Http {
             service: Arc::clone(&service),
@@ -219,6 +229,14 @@ impl Server {
         let most = (most_body, most_head);
         let of_components = bind_components(&service, options.components, place.tls, most);
         let (components, of_components) = of_components.await?;
+        let of_status = bind_status(
+            &service,
+            options.status,
+            components.as_ref(),
+            place.tls,
+            most_head,
+        );
+        let of_status = of_status.await?;
         Ok(Self {
             http: addresses(&http),
             grpc: addresses(&grpc),
@@ -226,7 +244,8 @@ impl Server {
             public: public.first().and_then(Listener::address),
             metrics: metrics.first().and_then(Listener::address),
             components: components.zip(of_components.first().and_then(Listener::address)),
-            listeners: [http, grpc, public, metrics, of_components]
+            status: of_status.first().and_then(Listener::address),
+            listeners: [http, grpc, public, metrics, of_components, of_status]
                 .into_iter()
                 .flatten()
                 .collect(),
@@ -265,6 +284,11 @@ impl Server {
     pub fn components(&self) -> Option<SocketAddr> {
         let (_, address) = self.components.as_ref()?;
         Some(*address)
+    }
+
+    /// Where the status page is shown.
+    pub fn status(&self) -> Option<SocketAddr> {
+        self.status
     }
 
     /// Steers this server.
@@ -331,10 +355,14 @@ impl Handle {
         self.service.set(settings);
     }
 
-    /// Counts, for metrics, that what is served was read again, and whether it was taken over.
-    pub fn note_reload(&self, is_taken_over: bool) {
+    /// Counts, for metrics, that what is served was read again, and takes note of what came of it, for
+    /// the status page, with what is wrong with what was not taken over.
+    pub fn note_reload(&self, outcome: Reload, problems: &[Problem]) {
         if let Some(metrics) = &self.service.metrics {
-            metrics.reloaded(is_taken_over);
+            metrics.reloaded(outcome == Reload::Whole);
+        }
+        if let Some(kept) = &self.service.kept {
+            kept.history.reload(outcome, problems);
         }
     }
 
@@ -482,6 +510,23 @@ async fn bind_components(
     let protocol = Protocol::Components(components.clone());
     let bound = bind_any("components", &[address], tls, &protocol, most_head).await?;
     Ok((Some(components), bound))
+}
+
+/// Binds what shows the status page, where that is wanted.
+async fn bind_status(
+    service: &Arc<Service>,
+    options: Option<StatusOptions>,
+    components: Option<&Components>,
+    tls: Option<&Tls>,
+    most_head: usize,
+) -> Result<Vec<Listener>, ServeError> {
+    let (Some(options), Some(kept)) = (options, service.kept.clone()) else {
+        return Ok(Vec::new());
+    };
+    let components = components.cloned();
+    let status = Status::new(Arc::clone(service), kept, components, options.token);
+    let protocol = Protocol::Status(status);
+    bind_any("status", &[options.address], tls, &protocol, most_head).await
 }
 
 /// Keeps resolved components up, for ever.

@@ -12,13 +12,14 @@ use tokio::time::Instant;
 
 use crate::api::access::{Access, ApiLists};
 use crate::api::app::{App, AppHealthCheck};
-use crate::api::audit::{Audit, AuditDecision, AuditRecord, Caller};
+use crate::api::audit::{Audit, AuditCounts, AuditDecision, AuditRecord, Caller};
 use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
 use crate::api::go;
 use crate::api::metrics::{Denial, Metrics, Operation};
 use crate::api::settings::Settings;
+use crate::api::status::Kept;
 use crate::api::traces::Traces;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
@@ -26,6 +27,7 @@ use crate::document::Document;
 use crate::error::{Class, SecretError};
 use crate::mode::Mode;
 use crate::policy::Decision;
+use crate::problem::Problem;
 use crate::resiliency::{Policies, Policy, Resiliency};
 use crate::resolver::Resolver;
 use crate::secret::{Secret, SecretValue};
@@ -46,6 +48,8 @@ pub struct Loaded {
     pub configurations: BTreeMap<String, Arc<dyn ConfigurationStore>>,
     /// Components that could not be loaded and may fail, for metrics.
     pub failed: Vec<LoadedComponent>,
+    /// What is wrong and does not keep the rest from being served, for the status page.
+    pub problems: Vec<Problem>,
     /// The documents whose components are served with their references resolved, where
     /// [`Options::components`](crate::api::Options::components) says so.
     pub documents: Arc<[Document]>,
@@ -62,6 +66,7 @@ impl fmt::Debug for Loaded {
             .field("components", &self.components)
             .field("configurations", &self.configurations.keys())
             .field("failed", &self.failed)
+            .field("problems", &self.problems)
             .field("documents", &self.documents)
             .field("resiliency", &self.resiliency)
             .field("policies", &self.policies)
@@ -77,6 +82,7 @@ impl Loaded {
             components,
             configurations: BTreeMap::new(),
             failed: Vec::new(),
+            problems: Vec::new(),
             documents: Arc::default(),
             resiliency: Resiliency::default(),
             policies: Policies::default(),
@@ -90,7 +96,8 @@ impl Loaded {
         self
     }
 
-    /// Sets the documents whose components are served with their references resolved.
+    /// Sets the documents whose components are served with their references resolved, and listed on
+    /// the status page.
     #[must_use]
     pub fn with_documents(mut self, documents: impl Into<Arc<[Document]>>) -> Self {
         self.documents = documents.into();
@@ -197,6 +204,8 @@ pub(crate) struct Service {
     pub(crate) traces: Option<Arc<Traces>>,
     /// Who is told of requests for secrets.
     pub(crate) audit: Option<Arc<dyn Audit>>,
+    /// What is kept for the status page, if there is one.
+    pub(crate) kept: Option<Arc<Kept>>,
     /// How long a request may take.
     pub(crate) timeout: Duration,
     /// How many bytes of bodies may be held at a time, of all requests together.
@@ -247,6 +256,7 @@ impl Service {
             metrics,
             traces: None,
             audit: None,
+            kept: None,
             timeout,
             bodies: Arc::new(Semaphore::new(MOST_BODIES)),
             settings: watch::Sender::default(),
@@ -275,6 +285,22 @@ impl Service {
         }
     }
 
+    /// Keeps what a status page tells, the last records of the trail among it.
+    pub(crate) fn with_kept(mut self) -> Self {
+        let kept = Arc::new(Kept::new(self.audit.take()));
+        self.audit = Some(Arc::clone(&kept.recent) as Arc<dyn Audit>);
+        self.kept = Some(kept);
+        self
+    }
+
+    /// What has become of the records of the trail, where there is one.
+    pub(crate) fn audit_counts(&self) -> Option<AuditCounts> {
+        match &self.kept {
+            Some(kept) => kept.recent.trail(),
+            None => self.audit.as_ref().map(|audit| audit.counts()),
+        }
+    }
+
     /// Goes by these settings from now on.
     pub(crate) fn set(&self, settings: Settings) {
         self.settings.send_replace(Arc::new(settings));
@@ -298,6 +324,14 @@ impl Service {
         }
         let metrics = self.metrics.as_ref().map(|metrics| &metrics.resiliency);
         loaded.policies = Policies::of(&loaded, self.loaded().as_deref(), metrics);
+        if let Some(kept) = &self.kept {
+            let before = self.loaded();
+            let before = before.as_ref().map(|before| &before.configurations);
+            let none = BTreeMap::new();
+            kept.answers
+                .load(before.unwrap_or(&none), &loaded.configurations);
+            kept.history.load();
+        }
         self.loaded.send_replace(Some(Arc::new(loaded)));
     }
 
@@ -329,8 +363,8 @@ impl Service {
         }
     }
 
-    /// Whether components are loaded and the app answers.
-    pub(crate) fn health(&self) -> Result<(), Fault> {
+    /// What is waited for until all is ready.
+    pub(crate) fn waiting(&self) -> Vec<&'static str> {
         let mut waiting = Vec::new();
         if self.loaded().is_none() {
             waiting.push("components");
@@ -338,6 +372,12 @@ impl Service {
         if !self.app_ready.load(Ordering::Acquire) {
             waiting.push("app");
         }
+        waiting
+    }
+
+    /// Whether components are loaded and the app answers.
+    pub(crate) fn health(&self) -> Result<(), Fault> {
+        let waiting = self.waiting();
         if waiting.is_empty() {
             return Ok(());
         }
@@ -489,6 +529,9 @@ impl Service {
         failure: Option<Class>,
         begin: Instant,
     ) {
+        if let Some(kept) = self.kept.as_ref().filter(|_| !operation.is_of_secrets()) {
+            kept.answers.note(store, begin, failure);
+        }
         let Some(metrics) = &self.metrics else {
             return;
         };

@@ -73,6 +73,7 @@ const NOT_FOR_APPS: &[&str] = &[
     "DAPR_CERT_KEY",
     "DAPR_SENTRY_TOKEN_FILE",
     "DAPR_TRUST_ANCHORS",
+    env::ADMIN_TOKEN,
     env::COMPONENTS_TOKEN,
 ];
 

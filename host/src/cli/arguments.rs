@@ -273,6 +273,20 @@ pub(super) struct ServeArguments {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub(super) components_refresh: u64,
+    /// The port of a status page: stores, components, the last requests, and never a value
+    ///
+    /// It is off without this. The page asks for the token of `KEYREF_ADMIN_TOKEN`, as the password of
+    /// any name, where that is set. 0 is a free port.
+    #[arg(long, value_name = "PORT")]
+    pub(super) admin_port: Option<u16>,
+    /// The address of the status page
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    pub(super) admin_listen_address: ListenHost,
+    /// A file with the tokens for the status page, one on each line (watched)
+    ///
+    /// It stands in for the environment variable `KEYREF_ADMIN_TOKEN`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) admin_token_file: Option<PathBuf>,
     /// The addresses or names of HTTP and gRPC, of which one must bind
     ///
     /// A name stands for all its addresses.

@@ -63,6 +63,7 @@ pub(super) struct ListenAddresses {
     pub(super) public: IpAddr,
     pub(super) metrics: IpAddr,
     pub(super) components: IpAddr,
+    pub(super) admin: IpAddr,
 }
 
 impl ListenAddresses {
@@ -87,6 +88,7 @@ impl ListenAddresses {
             public: one(&arguments.dapr_public_listen_address).await?,
             metrics: one(&arguments.metrics_listen_address).await?,
             components: one(&arguments.components_listen_address).await?,
+            admin: one(&arguments.admin_listen_address).await?,
         })
     }
 }

@@ -123,6 +123,7 @@ pub(super) async fn load(
     };
     served.add(configurations, waiting);
     served.note_lost(&components);
+    served.loaded.problems.clone_from(&served.tolerated);
     Ok(Ok(served))
 }
 

@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Result;
-use keyref::api::Handle;
+use keyref::api::{Handle, Reload};
+use keyref::error::Class;
 use keyref::problem::Problem;
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
@@ -50,12 +50,14 @@ struct Retry {
     wait: Duration,
 }
 
-/// What could be loaded.
+/// What came of a load.
 struct Reloaded {
-    snapshot: Snapshot,
-    served: Served,
+    /// Nothing where what was loaded before is still served.
+    served: Option<(Snapshot, Served)>,
     /// Whether a store waits for others, or is kept while its new form does.
     is_waiting: bool,
+    /// What is wrong and counts as it was before.
+    wrong: Vec<Problem>,
 }
 
 impl<'s> Reloading<'s> {
@@ -95,11 +97,11 @@ impl<'s> Reloading<'s> {
                     let reloaded = self.load(renewed, PATIENCE).await;
                     self.take(reloaded, watch)
                 }
-                reloaded = self.retry() => match reloaded {
+                reloaded = self.retry() => match &reloaded {
                     // Nothing has come of it.
-                    Ok(Some(Reloaded { served, is_waiting: true, .. }))
+                    Reloaded { served: Some((_, served)), is_waiting: true, .. }
                         if served.waiting() == self.served.waiting() => true,
-                    reloaded => self.take(reloaded, watch),
+                    _ => self.take(reloaded, watch),
                 },
             };
             self.retry = reloaded.then(|| Retry::after(self.retry));
@@ -107,43 +109,40 @@ impl<'s> Reloading<'s> {
     }
 
     /// Serves what was loaded; whether stores wait for others.
-    fn take(&mut self, reloaded: Result<Option<Reloaded>>, watch: &Watch) -> bool {
-        match reloaded {
-            Ok(Some(Reloaded {
-                snapshot,
-                served,
-                is_waiting,
-            })) => {
-                self.handle.note_reload(snapshot == self.seen);
-                if served.settings.metrics != self.served.settings.metrics {
-                    tracing::warn!("a change of `spec.metric` counts at the next start");
-                }
-                if served.settings.traces != self.served.settings.traces {
-                    tracing::warn!("a change of `spec.tracing` counts at the next start");
-                }
-                if served.settings != self.served.settings {
-                    let settings = effective(served.settings.clone(), self.arguments);
-                    self.handle.set(settings);
-                }
-                self.handle.load(served.loaded.clone());
-                watch.set_files_of_stores(served.files.clone());
-                (self.good, self.served) = (snapshot, served);
-                tracing::info!("reloaded");
-                return is_waiting;
-            }
-            Ok(None) => {
-                tracing::error!("not reloaded: what was loaded before is still served");
-            }
-            Err(error) => tracing::error!("not reloaded: {error:#}"),
+    fn take(&mut self, reloaded: Reloaded, watch: &Watch) -> bool {
+        let wrong = &reloaded.wrong;
+        let Some((snapshot, served)) = reloaded.served else {
+            self.handle.note_reload(Reload::Failed, wrong);
+            // Not before they change once more.
+            watch.take_files_of_stores();
+            return self.served.is_waiting();
+        };
+        let is_whole = snapshot == self.seen && wrong.is_empty();
+        let outcome = if is_whole {
+            Reload::Whole
+        } else {
+            Reload::Partial
+        };
+        self.handle.note_reload(outcome, wrong);
+        if served.settings.metrics != self.served.settings.metrics {
+            tracing::warn!("a change of `spec.metric` counts at the next start");
         }
-        self.handle.note_reload(false);
-        // Not before they change once more.
-        watch.take_files_of_stores();
-        self.served.is_waiting()
+        if served.settings.traces != self.served.settings.traces {
+            tracing::warn!("a change of `spec.tracing` counts at the next start");
+        }
+        if served.settings != self.served.settings {
+            let settings = effective(served.settings.clone(), self.arguments);
+            self.handle.set(settings);
+        }
+        self.handle.load(served.loaded.clone());
+        watch.set_files_of_stores(served.files.clone());
+        (self.good, self.served) = (snapshot, served);
+        tracing::info!("reloaded");
+        reloaded.is_waiting
     }
 
     /// Waits until it is time, and tries stores again that wait for others.
-    async fn retry(&self) -> Result<Option<Reloaded>> {
+    async fn retry(&self) -> Reloaded {
         let Some(Retry { at, wait }) = self.retry else {
             return std::future::pending().await;
         };
@@ -152,32 +151,38 @@ impl<'s> Reloading<'s> {
     }
 
     /// Loads what was seen. A file that is broken is loaded as it was before; a store that cannot be
-    /// opened, whose own file has not changed, is kept.
-    async fn load(
-        &self,
-        renewed: BTreeSet<String>,
-        patience: Duration,
-    ) -> Result<Option<Reloaded>> {
-        let (mut reverted, mut is_waiting) = (BTreeSet::new(), false);
+    /// opened, whose own file has not changed, is kept. What is wrong with them is noted.
+    async fn load(&self, renewed: BTreeSet<String>, patience: Duration) -> Reloaded {
         let mut before = Before {
             served: Some(&self.served),
             cache: self.served.loaded.resolver.cache().clone(),
             renewed,
             kept: BTreeSet::new(),
         };
-        loop {
+        let (mut reverted, mut is_waiting, mut wrong) = (BTreeSet::new(), false, Vec::new());
+        let served = loop {
             let snapshot = self.seen.with(&self.good, &reverted);
-            let loaded = load(self.global, &snapshot, &before, patience).await?;
+            let loaded = match load(self.global, &snapshot, &before, patience).await {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    tracing::error!("not reloaded: {error:#}");
+                    let message = "the files could not be loaded: the log says why";
+                    wrong.push(Problem::new(Class::Internal, None, message, ""));
+                    break None;
+                }
+            };
             let tried = reverted.len() + before.kept.len();
             match &loaded {
                 Ok(served) => {
-                    let losses = served.losses(&before);
+                    let losses = served.losses(&before).into_iter();
                     is_waiting |= served.is_waiting();
-                    self.give_way(losses.into_iter(), &mut reverted, &mut before);
+                    self.give_way(losses, &mut reverted, &mut before, &mut wrong);
                 }
                 Err(refusal) => {
                     refusal.problems.iter().for_each(loading::log);
-                    self.give_way(refusal.problems.iter(), &mut reverted, &mut before);
+                    let problems = refusal.problems.iter();
+                    self.give_way(problems.clone(), &mut reverted, &mut before, &mut wrong);
+                    problems.for_each(|problem| note(&mut wrong, problem));
                     if reverted.len() + before.kept.len() == tried {
                         // What is wrong stands where nothing has changed: no document counts, and
                         // policy still does.
@@ -186,13 +191,16 @@ impl<'s> Reloading<'s> {
                 }
             }
             if reverted.len() + before.kept.len() == tried {
-                let reloaded = |served| Reloaded {
-                    snapshot,
-                    served,
-                    is_waiting,
-                };
-                return Ok(loaded.ok().map(reloaded));
+                if loaded.is_err() {
+                    tracing::error!("not reloaded: what was loaded before is still served");
+                }
+                break loaded.ok().map(|served| (snapshot, served));
             }
+        };
+        Reloaded {
+            served,
+            is_waiting,
+            wrong,
         }
     }
 
@@ -202,6 +210,7 @@ impl<'s> Reloading<'s> {
         problems: impl Iterator<Item = &'p Problem>,
         reverted: &mut BTreeSet<String>,
         before: &mut Before<'_>,
+        wrong: &mut Vec<Problem>,
     ) {
         for problem in problems {
             let is_changed =
@@ -215,8 +224,10 @@ impl<'s> Reloading<'s> {
             if let Some(name) = document {
                 tracing::error!("`{name}` is served as it was before");
                 reverted.insert(name);
+                note(wrong, problem);
             } else if let Some(name) = store {
                 before.kept.insert(name.clone());
+                note(wrong, problem);
             }
         }
     }
@@ -240,6 +251,13 @@ impl Retry {
             at: Instant::now() + wait,
             wait,
         }
+    }
+}
+
+/// Takes note of what is wrong, once.
+fn note(wrong: &mut Vec<Problem>, problem: &Problem) {
+    if !wrong.contains(problem) {
+        wrong.push(problem.clone());
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use keyref::api::{
     Access, ComponentsOptions, Ending, Handle, Identity, Options, Origins, Server, Settings,
-    TlsFiles, Token,
+    StatusOptions, TlsFiles, Token,
 };
 use keyref::env::{self, Environment};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -229,6 +229,7 @@ fn options(
     }
     options.origins = origins;
     options.components = components(arguments, environment, addresses)?;
+    options.status = status(arguments, environment, addresses)?;
     options.access = access;
     let file = arguments.app_api_token_file.as_ref();
     options.app_token = token(environment, env::APP_API_TOKEN, file)?;
@@ -262,6 +263,31 @@ fn components(
             "components would be served with their secrets on an address that others can reach, \
              to everybody: set `{}`, listen on 127.0.0.1, or say `--allow-public-without-token`",
             env::COMPONENTS_TOKEN
+        );
+    }
+    Ok(Some(options))
+}
+
+/// Where the status page is shown, if at all.
+fn status(
+    arguments: &ServeArguments,
+    environment: &Environment,
+    addresses: &ListenAddresses,
+) -> Result<Option<StatusOptions>> {
+    let Some(port) = arguments.admin_port else {
+        return Ok(None);
+    };
+    let address = SocketAddr::new(addresses.admin, port);
+    let mut options = StatusOptions::new(address);
+    let file = arguments.admin_token_file.as_ref();
+    options.token = token(environment, env::ADMIN_TOKEN, file)?;
+    let is_open = options.token.is_none() && !arguments.allow_public_without_token;
+    if is_open && !address.ip().is_loopback() {
+        bail!(
+            "the names of secrets, and who has asked for them, would be shown on an address that \
+             others can reach, to everybody: set `{}`, listen on 127.0.0.1, or say \
+             `--allow-public-without-token`",
+            env::ADMIN_TOKEN
         );
     }
     Ok(Some(options))

@@ -311,7 +311,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// JSON in ASCII: what a terminal would act on, such as marks of direction, is shown as it is named.
-fn ascii(json: &str) -> String {
+pub(crate) fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len() + 1);
     for character in json.chars() {
         if character.is_ascii() && character != '\x7f' {

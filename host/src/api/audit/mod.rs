@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 pub use self::caller::Caller;
 pub(crate) use self::caller::Peer;
 pub use self::log::AuditLog;
+pub(crate) use self::log::ascii;
 use crate::api::fault::Fault;
 use crate::error::Class;
 
@@ -123,14 +124,20 @@ pub enum AuditDecision {
     None,
 }
 
-fn timestamp<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn timestamp<S: Serializer>(
+    time: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match jiff::Timestamp::try_from(*time) {
         Ok(time) => serializer.collect_str(&format_args!("{time:.6}")),
         Err(_) => serializer.serialize_none(),
     }
 }
 
-fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn milliseconds<S: Serializer>(
+    time: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     serializer.serialize_f64(f64::from(micros) / 1000.0)
 }

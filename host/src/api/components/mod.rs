@@ -3,8 +3,8 @@
 //! It gives out every secret that a component refers to.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use ::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ::http::{HeaderMap, Request, Response};
@@ -15,12 +15,13 @@ use tonic::body::Body;
 use self::grpc::Grpc;
 use self::recipient::Recipient;
 use self::refreshing::Refreshing;
-use self::state::State;
+pub(crate) use self::state::{Key, State};
 use self::watching::Watching;
 use crate::api::access::Access;
 use crate::api::audit::Caller;
 use crate::api::grant::Grant;
 use crate::api::service::Service;
+use crate::api::status::Resolved;
 use crate::api::token::Token;
 
 mod grpc;
@@ -87,6 +88,8 @@ struct Inner {
     access: Access,
     refresh: Duration,
     states: watch::Sender<Option<Arc<State>>>,
+    /// When all was resolved last.
+    refreshed: Mutex<Option<SystemTime>>,
     watchers: Arc<Semaphore>,
 }
 
@@ -107,6 +110,7 @@ impl Components {
             access: Access { token },
             refresh,
             states: watch::Sender::default(),
+            refreshed: Mutex::default(),
             watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
         });
         let grpc = Grpc::new(Arc::clone(&inner), most_message);
@@ -119,9 +123,21 @@ impl Components {
         let refreshing = Refreshing {
             service: &inner.service,
             states: &inner.states,
+            refreshed: &inner.refreshed,
             interval: inner.refresh,
         };
         refreshing.run().await;
+    }
+
+    /// What came of resolving them, for the status page.
+    pub(crate) fn resolved(&self) -> Resolved {
+        let inner = &self.inner;
+        let refreshed = inner.refreshed.lock();
+        Resolved {
+            state: inner.state(),
+            refreshed: *refreshed.unwrap_or_else(PoisonError::into_inner),
+            every: inner.refresh,
+        }
     }
 
     /// Answers a request of either protocol.

@@ -1,8 +1,8 @@
 //! Resolves the components again: whenever what is loaded is exchanged, and from time to time, so
 //! that secrets that have changed arrive.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -26,6 +26,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Refreshing<'r> {
     pub(crate) service: &'r Service,
     pub(crate) states: &'r watch::Sender<Option<Arc<State>>>,
+    /// When that was done last.
+    pub(crate) refreshed: &'r Mutex<Option<SystemTime>>,
     /// How often all is resolved again.
     pub(crate) interval: Duration,
 }
@@ -51,6 +53,10 @@ impl Refreshing<'_> {
                     state = self.resolve(&loaded, &mut revisions) => state,
                     () = is_newer => continue,
                 };
+                let mut refreshed = self.refreshed.lock();
+                **refreshed.as_mut().unwrap_or_else(|error| error.get_mut()) =
+                    Some(SystemTime::now());
+                drop(refreshed);
                 let mut problems = state.values().flat_map(|shown| &shown.problems);
                 if problems.any(|problem| problem.class.retry_helps()) {
                     next = retry.min(self.interval);

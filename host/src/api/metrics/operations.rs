@@ -31,7 +31,7 @@ impl Operation {
         }
     }
 
-    fn is_of_secrets(self) -> bool {
+    pub(crate) fn is_of_secrets(self) -> bool {
         matches!(self, Self::GetSecret | Self::BulkGetSecret)
     }
 }

@@ -1,0 +1,141 @@
+//! What is loaded, as it is listed: read from the documents once for each load, when it is first
+//! asked for.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use tokio::sync::Mutex;
+
+use crate::api::service::{Loaded, LoadedComponent, Service};
+use crate::api::status::Kept;
+use crate::api::status::facts::{HealthFacts, StoreFacts};
+use crate::api::status::reference::{ComponentFacts, Resolved};
+use crate::configuration::is_configuration;
+use crate::health::Health;
+
+/// The listing of what is loaded.
+#[derive(Debug, Default)]
+pub(super) struct Listings(Mutex<Option<(Weak<Loaded>, Arc<Listing>)>>);
+
+/// What is loaded, as it is listed.
+#[derive(Debug)]
+pub(super) struct Listing {
+    components: Arc<Vec<ComponentFacts>>,
+    /// The components that may fail.
+    optional: BTreeSet<String>,
+}
+
+impl Listings {
+    /// The listing of this; others who ask meanwhile wait for it.
+    pub(super) async fn of(&self, service: &Service, loaded: &Arc<Loaded>) -> Arc<Listing> {
+        let mut last = self.0.lock().await;
+        if let Some((of, listing)) = &*last
+            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(loaded))
+        {
+            return Arc::clone(listing);
+        }
+        let listing = Arc::new(Listing::read(service, loaded).await);
+        // What is no longer loaded is not kept for its listing.
+        *last = Some((Arc::downgrade(loaded), Arc::clone(&listing)));
+        listing
+    }
+}
+
+impl Listing {
+    async fn read(service: &Service, loaded: &Loaded) -> Self {
+        let mut context = service.context().with_caller("status");
+        // Without one, none is left out for its scopes.
+        context.app_id = context.app_id.filter(|id| !id.is_empty());
+        let documents = loaded.documents.to_vec();
+        let inspected = loaded.resolver.inspect(documents, &context).await;
+        let components = &inspected.components;
+        let optional = components.iter().map(|inspected| &inspected.component);
+        let optional = optional.filter(|component| component.ignore_errors);
+        Self {
+            optional: optional.map(|component| component.name.clone()).collect(),
+            components: Arc::new(components.iter().map(ComponentFacts::of).collect()),
+        }
+    }
+
+    /// The components, with what came of resolving them.
+    pub(super) fn components(&self, resolved: Option<&Resolved>) -> Arc<Vec<ComponentFacts>> {
+        match resolved.and_then(|resolved| resolved.state.as_ref()) {
+            None => Arc::clone(&self.components),
+            Some(state) => {
+                let components = self.components.iter();
+                Arc::new(components.map(|facts| facts.resolved(state)).collect())
+            }
+        }
+    }
+
+    /// All stores, those that are not open as well.
+    pub(super) fn stores(
+        &self,
+        service: &Service,
+        kept: &Kept,
+        loaded: &Loaded,
+        now: SystemTime,
+    ) -> Vec<StoreFacts> {
+        let mut stores = Vec::new();
+        let subscriptions = service.subscriptions.by_store();
+        let resolver = &loaded.resolver;
+        for name in resolver.stores() {
+            let is_open = resolver.has_store(&name);
+            let mut store = self.store(loaded, "secret", &name, is_open);
+            store.health = health(resolver.health(&name), now);
+            let rule = resolver.cache().rule(&name);
+            store.cache = rule.filter(|_| is_open).map(Into::into);
+            stores.push(store);
+        }
+        for name in loaded.configurations.keys() {
+            let mut store = self.store(loaded, "configuration", name, true);
+            store.health = health(kept.answers.health(name), now);
+            store.subscriptions = Some(subscriptions.get(name).copied().unwrap_or_default());
+            stores.push(store);
+        }
+        for lost in &loaded.failed {
+            let kind = if is_configuration(&lost.component_type) {
+                "configuration"
+            } else {
+                "secret"
+            };
+            let is_listed = |store: &StoreFacts| store.kind == kind && store.name == lost.name;
+            if !stores.iter().any(is_listed) {
+                stores.push(self.store(loaded, kind, &lost.name, false));
+            }
+        }
+        stores.sort_by(|one, other| (other.kind, &one.name).cmp(&(one.kind, &other.name)));
+        stores
+    }
+
+    fn store(&self, loaded: &Loaded, kind: &'static str, name: &str, is_open: bool) -> StoreFacts {
+        let is_kind = |component: &&LoadedComponent| {
+            let is_configuration = is_configuration(&component.component_type);
+            component.name == name && is_configuration == (kind == "configuration")
+        };
+        let component = loaded.components.iter().chain(&loaded.failed).find(is_kind);
+        let mut problems = loaded.problems.iter().filter(|problem| {
+            let subject = problem.subject.as_ref();
+            subject.is_some_and(|subject| subject.component == name)
+        });
+        StoreFacts {
+            name: name.to_owned(),
+            kind,
+            store_type: component.map_or_else(String::new, |found| found.component_type.clone()),
+            version: component.map_or_else(String::new, |found| found.version.clone()),
+            open: is_open,
+            ignore_errors: self.optional.contains(name),
+            class: (!is_open)
+                .then(|| problems.next().map(|problem| problem.class.code()))
+                .flatten(),
+            health: None,
+            subscriptions: None,
+            cache: None,
+        }
+    }
+}
+
+fn health(health: Option<Health>, now: SystemTime) -> Option<HealthFacts> {
+    health.map(|health| HealthFacts::of(health, now))
+}
