@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 pub mod app;
 pub mod backends;
+pub mod browser;
 pub mod collector;
 pub mod components;
 pub mod configuration;

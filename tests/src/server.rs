@@ -34,6 +34,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// Where resolved components are served.
     pub components: Option<SocketAddr>,
+    /// Where the status page is shown.
+    pub status: Option<SocketAddr>,
 }
 
 /// A child and what it has said so far, ended when dropped.
@@ -221,6 +223,7 @@ impl Server {
             public: address("public HTTP"),
             metrics: address("metrics"),
             components: address("components"),
+            status: address("status"),
             process,
         }
     }

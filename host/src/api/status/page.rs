@@ -126,7 +126,7 @@ fn problems(page: &mut Markup, facts: &Facts) {
     let mut row = |problem: &ProblemFacts, effect: &'static str| {
         let place = match (&problem.document, problem.line, problem.column) {
             (Some(document), Some(line), Some(column)) => {
-                text(format_args!("{document}:{line}:{column}"))
+                long(format_args!("{document}:{line}:{column}"))
             }
             _ => text("–"),
         };
@@ -137,8 +137,8 @@ fn problems(page: &mut Markup, facts: &Facts) {
         table.row([
             place,
             state(tone, problem.class),
-            text(about.collect::<Vec<_>>().join(" / ")),
-            text(&problem.message),
+            long(about.collect::<Vec<_>>().join(" / ")),
+            long(&problem.message),
             text(effect),
         ]);
     };
@@ -259,7 +259,7 @@ fn components(page: &mut Markup, facts: &Facts) {
             kind,
             state_of_component(component),
             references(&component.references),
-            text(place),
+            long(place),
         ]);
     }
     table.finish(page, "There are no components.");
@@ -365,7 +365,7 @@ fn entry_cells(entry: &Entry) -> [Markup; 6] {
         asked,
         decision,
         state(tone, entry.outcome),
-        text(took),
+        once(took),
     ]
 }
 
@@ -388,6 +388,22 @@ fn footer(page: &mut Markup, facts: &Facts, refresh: Option<u32>) {
 fn text(text: impl Display) -> Markup {
     let mut markup = Markup::default();
     markup.text(text);
+    markup
+}
+
+/// What is not broken into lines.
+fn once(text: impl Display) -> Markup {
+    let mut markup = Markup::default();
+    markup.html("<span class=\"once\">");
+    markup.text(text).html("</span>");
+    markup
+}
+
+/// What may be long and is broken anywhere.
+fn long(text: impl Display) -> Markup {
+    let mut markup = Markup::default();
+    markup.html("<span class=\"long\">");
+    markup.text(text).html("</span>");
     markup
 }
 
