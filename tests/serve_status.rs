@@ -6,9 +6,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use keyref_tests::backends::{Backend as _, PASSWORD, Redis};
 use keyref_tests::browser::{Browser, Page, tags};
+use keyref_tests::dapr::{DAPR, GetItems, two_stores};
 use keyref_tests::folder;
-use keyref_tests::server::{Answer, Server, ask_at, refused};
+use keyref_tests::server::{Answer, Server, Stream, ask_at, refused};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -494,6 +496,56 @@ fn what_a_reload_did_not_take_over_is_told_until_it_is_mended() {
     assert_eq!(mended["reload"]["problems"], json!([]));
     named(&mended, "components", "orders-2");
     assert!(mended["loaded"].as_str() > told["loaded"].as_str());
+}
+
+#[test]
+fn the_token_of_the_status_page_is_no_secret_of_a_store() {
+    let variables = [("KEYREF_ADMIN_TOKEN", "t0ken"), ("OTHER", "v")];
+    let (_work, server) = two_stores(&[], &variables);
+    let read = |ask: &str| server.ask(&format!("GET /v1.0/secrets/env/{ask}")).body;
+    assert_eq!(read("OTHER"), "{\"OTHER\":\"v\"}\n");
+    assert!(!read("KEYREF_ADMIN_TOKEN").contains("t0ken"));
+    assert!(!read("bulk").contains("t0ken"));
+}
+
+/// Redis of Debian's package.
+#[test]
+fn a_backend_that_goes_away_is_told_until_it_is_back() {
+    let Some(mut redis) = Redis::new(&[]) else {
+        return;
+    };
+    let vault = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: vault}\nspec: {type: \
+         secretstores.local.file, version: v1, metadata: [{name: secretsFile, value: vault.json}, \
+         {name: multiValued, value: true}]}\n";
+    let secrets = json!({ "backend": { "password": PASSWORD } }).to_string();
+    let work = folder(&[
+        ("r/cfg.yaml", redis.component().as_bytes()),
+        ("r/vault.yaml", vault.as_bytes()),
+        ("vault.json", secrets.as_bytes()),
+    ]);
+    let arguments = ["--resources", "r", "--admin-port", "0"];
+    let server = Server::start(work.path(), &arguments, &[]);
+    let subscribe = GetItems {
+        store: "cfg".to_owned(),
+        keys: vec!["key".to_owned()],
+    };
+    let method = format!("{DAPR}/SubscribeConfiguration");
+    let _stream = Stream::open(server.grpc, &method, &subscribe, &[]);
+    let so = |number: u64, is_deaf: bool| {
+        facts_once(&server, |facts| {
+            let store = named(facts, "stores", "cfg");
+            store["subscriptions"] == number && store["deaf"] == is_deaf
+        })
+    };
+    so(1, false);
+    assert!(redis.stop());
+    let told = so(1, true);
+    assert!(!told.to_string().contains(PASSWORD), "{told}");
+    let source = ask_at(at(&server), "GET /", &[], "").body;
+    assert!(row(&source, "cfg").contains(">changes are not heard of<"));
+    assert!(!source.contains(PASSWORD));
+    redis.start();
+    so(1, false);
 }
 
 #[test]

@@ -100,6 +100,10 @@ impl ConfigurationStore for Kubernetes {
         self.hub.join(Topic::of(request), context).await
     }
 
+    fn is_deaf(&self) -> bool {
+        self.hub.is_out()
+    }
+
     fn begins_with_all(&self) -> bool {
         true
     }

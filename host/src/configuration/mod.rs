@@ -120,6 +120,11 @@ pub trait ConfigurationStore: Send + Sync + 'static {
         false
     }
 
+    /// Whether somebody subscribes, and changes are not heard of for now.
+    fn is_deaf(&self) -> bool {
+        false
+    }
+
     /// Whether subscribers need not be told of an item that was the one and is the other now.
     fn is_same(&self, last: &Item, now: &Item) -> bool {
         last == now

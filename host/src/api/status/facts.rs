@@ -117,6 +117,8 @@ pub(super) struct StoreFacts {
     pub(super) health: Option<HealthFacts>,
     /// How many follow it; nothing for secret stores.
     pub(super) subscriptions: Option<usize>,
+    /// Whether there are subscriptions, and changes are not heard of for now.
+    pub(super) deaf: bool,
     /// How long what it says is kept; nothing where it is not.
     pub(super) cache: Option<RuleFacts>,
 }

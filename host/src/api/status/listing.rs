@@ -88,10 +88,12 @@ impl Listing {
             store.cache = rule.filter(|_| is_open).map(Into::into);
             stores.push(store);
         }
-        for name in loaded.configurations.keys() {
+        for (name, configuration) in &loaded.configurations {
             let mut store = self.store(loaded, "configuration", name, true);
             store.health = health(kept.answers.health(name), now);
-            store.subscriptions = Some(subscriptions.get(name).copied().unwrap_or_default());
+            let number = subscriptions.get(name).copied().unwrap_or_default();
+            store.subscriptions = Some(number);
+            store.deaf = number > 0 && configuration.is_deaf();
             stores.push(store);
         }
         for lost in &loaded.failed {
@@ -131,6 +133,7 @@ impl Listing {
                 .flatten(),
             health: None,
             subscriptions: None,
+            deaf: false,
             cache: None,
         }
     }

@@ -173,7 +173,12 @@ fn stores(page: &mut Markup, facts: &Facts) {
             text(health.map_or_else(|| "–".to_owned(), |health| count(health).to_string()))
         };
         let last = health.and_then(|health| health.last.as_ref());
-        let followed = store.subscriptions;
+        let followed = store.subscriptions.map(|number| number.to_string());
+        let mut followed = text(followed.as_deref().unwrap_or("–"));
+        if store.deaf {
+            followed.html(" ");
+            followed.markup(&state(Tone::Bad, "changes are not heard of"));
+        }
         table.row([
             code(&store.name),
             kind,
@@ -182,7 +187,7 @@ fn stores(page: &mut Markup, facts: &Facts) {
             count(|health| health.failed + health.abandoned),
             last.map_or_else(|| text("–"), |last| moment(last.time, facts.time)),
             store.cache.as_ref().map_or_else(|| text("–"), rule),
-            text(followed.map_or_else(|| "–".to_owned(), |number| number.to_string())),
+            followed,
         ]);
     }
     table.finish(page, "There are no stores.");

@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -56,17 +57,18 @@ pub(super) struct Follower {
     waiting: Vec<Join>,
     topics: BTreeMap<Topic, Followed>,
     /// Whether the log says that it is not followed.
-    is_out: bool,
+    is_out: Arc<AtomicBool>,
 }
 
 impl Follower {
-    pub(super) fn new(name: &str, joins: mpsc::Receiver<Join>) -> Self {
+    pub(super) fn new(name: &str, joins: mpsc::Receiver<Join>, is_out: Arc<AtomicBool>) -> Self {
+        is_out.store(false, Ordering::Relaxed);
         Self {
             name: name.to_owned(),
             joins,
             waiting: Vec::new(),
             topics: BTreeMap::new(),
-            is_out: false,
+            is_out,
         }
     }
 
@@ -108,7 +110,7 @@ impl Follower {
 
     /// Tells the log, once, where somebody follows; others are told themselves.
     fn report(&mut self, error: &StoreError) {
-        let is_told = self.topics.is_empty() || std::mem::replace(&mut self.is_out, true);
+        let is_told = self.topics.is_empty() || self.is_out.swap(true, Ordering::Relaxed);
         if !is_told {
             let (name, reason) = (printable(&self.name), &error.message);
             tracing::warn!("configuration store {name} is not followed for now: {reason}");
@@ -139,7 +141,7 @@ impl Follower {
             followed.stale = Stale::All;
         }
         self.refresh(connection).await?;
-        if std::mem::take(&mut self.is_out) {
+        if self.is_out.swap(false, Ordering::Relaxed) {
             tracing::info!(
                 "configuration store {} is followed again",
                 printable(&self.name)

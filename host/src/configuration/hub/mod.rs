@@ -8,6 +8,7 @@
 //! lost with a connection: after each new one everything is read, and a state that differs is told.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -93,6 +94,8 @@ pub(super) struct Hub<B> {
     name: String,
     backend: Arc<B>,
     joining: Mutex<Option<mpsc::Sender<Join>>>,
+    /// Whether the backend is not followed for now, though somebody subscribes.
+    is_out: Arc<AtomicBool>,
 }
 
 /// A subscriber that wants to be let in.
@@ -107,7 +110,13 @@ impl<B: Backend> Hub<B> {
             name: name.to_owned(),
             backend,
             joining: Mutex::default(),
+            is_out: Arc::default(),
         }
+    }
+
+    /// Whether the backend is not followed for now, though somebody subscribes.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_out.load(Ordering::Relaxed)
     }
 
     /// The states of a topic, the present one first.
@@ -135,7 +144,7 @@ impl<B: Backend> Hub<B> {
             return joining.clone();
         }
         let (sender, joins) = mpsc::channel(WAITING);
-        let follower = Follower::new(&self.name, joins);
+        let follower = Follower::new(&self.name, joins, Arc::clone(&self.is_out));
         tokio::spawn(follower.run(Arc::clone(&self.backend)));
         *joining = Some(sender.clone());
         sender

@@ -113,6 +113,10 @@ impl ConfigurationStore for Postgresql {
         self.hub.join(topic, context).await
     }
 
+    fn is_deaf(&self) -> bool {
+        self.hub.is_out()
+    }
+
     /// The old row, as if it were an update: that is what Dapr hands on.
     fn deletion(&self, last: &Item) -> Item {
         last.clone()

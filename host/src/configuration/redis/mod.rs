@@ -90,6 +90,10 @@ impl ConfigurationStore for Redis {
     ) -> Result<watch::Receiver<Arc<Items>>, StoreError> {
         self.hub.join(Topic::of(request), context).await
     }
+
+    fn is_deaf(&self) -> bool {
+        self.hub.is_out()
+    }
 }
 
 impl fmt::Debug for Redis {
