@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use keyref_tests::dapr::{DAPR, STORES, Secret, get, two_stores};
 use keyref_tests::folder;
 use keyref_tests::library::block_on;
-use keyref_tests::server::{Reply, Server, call_frame, connect};
+use keyref_tests::server::{Reply, Server, ask_at, call_frame, connect};
 use tempfile::TempDir;
 
 const SECRET: &str = "GET /v1.0/secrets/file/redis";
@@ -36,8 +36,26 @@ fn answered(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// That somebody else is answered over both, and that nothing was told.
+/// Ports besides those of Dapr's APIs.
+const ALL_PORTS: [&str; 4] = ["--components-port", "0", "--dapr-public-port", "0"];
+
+/// The addresses of these ports, and that of metrics.
+fn others(server: &Server) -> [SocketAddr; 3] {
+    [server.components, server.public, server.metrics].map(Option::unwrap)
+}
+
+/// That somebody else is answered over both and at the other ports, and that nothing was told.
 fn is_well(server: &Server) {
+    for (address, path) in [
+        (server.components, "/v1/components"),
+        (server.public, "/v1.0/metadata"),
+        (server.metrics, "/metrics"),
+    ] {
+        if let Some(address) = address {
+            let answer = ask_at(address, &format!("GET {path}"), &[], "");
+            assert_eq!(answer.status, 200, "{path}");
+        }
+    }
     assert_eq!(server.ask(SECRET).status, 200);
     assert_eq!(get(server, "file", "redis", &[]).status, 0);
     assert!(!server.log().contains("s3cr3t"), "{}", server.log());
@@ -45,7 +63,7 @@ fn is_well(server: &Server) {
 
 #[test]
 fn broken_requests_are_answered_or_cut_and_harm_nobody() {
-    let (_work, server) = two_stores(&[], &[]);
+    let (_work, server) = two_stores(&ALL_PORTS, &[]);
     let head = |line: &[u8]| [line, b"\r\nHost: x\r\nConnection: close\r\n\r\n"].concat();
     let long = [
         b"GET / HTTP/1.1\r\nx: ",
@@ -62,6 +80,9 @@ fn broken_requests_are_answered_or_cut_and_harm_nobody() {
         (b"\x16\x03\x01\x02\x00\x01".to_vec(), "400"),
         (vec![0; 1 << 16], "400"),
     ] {
+        for address in others(&server) {
+            answered(address, &bytes);
+        }
         let answer = answered(server.http, &bytes);
         let answer = String::from_utf8_lossy(&answer);
         let expected = format!("HTTP/1.1 {status}");
@@ -91,7 +112,10 @@ fn broken_requests_are_answered_or_cut_and_harm_nobody() {
         .concat(),
         endless,
     ] {
-        for address in [server.http, server.grpc] {
+        for address in [server.http, server.grpc]
+            .into_iter()
+            .chain(others(&server))
+        {
             answered(address, &frames);
         }
     }
@@ -133,17 +157,25 @@ fn a_client_that_is_done_speaking_may_still_listen() {
 
 #[test]
 fn floods_are_answered_or_cut() {
-    let (_work, server) = two_stores(&[], &[]);
+    let (_work, server) = two_stores(&ALL_PORTS, &[]);
     // Many requests at once, all of which are answered.
-    let mut requests = String::new();
-    for _ in 0..5000 {
-        let _ = write!(requests, "{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let [components, public, metrics] = others(&server);
+    for (address, ask, count) in [
+        (server.http, SECRET, 5000),
+        (components, "GET /v1/components", 5000),
+        (public, "GET /v1.0/metadata", 5000),
+        (metrics, "GET /metrics", 500),
+    ] {
+        let mut requests = String::new();
+        for _ in 0..count {
+            let _ = write!(requests, "{ask} HTTP/1.1\r\nHost: x\r\n\r\n");
+        }
+        let answer = answered(address, requests.as_bytes());
+        let answers = String::from_utf8_lossy(&answer)
+            .matches("HTTP/1.1 200")
+            .count();
+        assert_eq!(answers, count, "{ask}");
     }
-    let answer = answered(server.http, requests.as_bytes());
-    let answers = String::from_utf8_lossy(&answer)
-        .matches("HTTP/1.1 200")
-        .count();
-    assert_eq!(answers, 5000);
     // Requests that are taken back as soon as they are made.
     let mut frames = [HTTP2, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
     for number in 0..20_000_u32 {
@@ -152,13 +184,20 @@ fn floods_are_answered_or_cut() {
         frames.extend([&[0, 0, 3, 1, 5][..], &stream, &[0x83, 0x86, 0x84]].concat());
         frames.extend([&[0, 0, 4, 3, 0][..], &stream, &[0, 0, 0, 8]].concat());
     }
-    for address in [server.http, server.grpc] {
+    for address in [server.http, server.grpc]
+        .into_iter()
+        .chain(others(&server))
+    {
         answered(address, &frames);
     }
     is_well(&server);
 }
 
-/// A server with a megabyte in a store.
+const LARGE: &str = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: state}\n\
+    spec: {type: state.redis, version: v1, metadata: [{name: p, secretKeyRef: {name: large, key: \
+    large}}]}\nauth: {secretStore: file}\n";
+
+/// A server with a megabyte in a store, and in a component.
 fn large() -> (TempDir, Server) {
     let secrets = format!(
         "{{\"redis\": \"s3cr3t-one\", \"large\": \"{}\"}}",
@@ -166,10 +205,76 @@ fn large() -> (TempDir, Server) {
     );
     let work = folder(&[
         ("r/stores.yaml", STORES.as_bytes()),
+        ("r/state.yaml", LARGE.as_bytes()),
         ("secrets.json", secrets.as_bytes()),
     ]);
-    let server = Server::start(work.path(), &["--resources", "r"], &[]);
+    let arguments = [&["--resources", "r"], &ALL_PORTS[..]].concat();
+    let server = Server::start(work.path(), &arguments, &[]);
     (work, server)
+}
+
+/// Waits until a client is cut.
+fn until_cut(client: &mut TcpStream, begin: Instant) {
+    // Writing fails then; until then it may have to wait as well.
+    let short = Duration::from_millis(200);
+    client.set_write_timeout(Some(short)).unwrap();
+    let is_cut = |error: &std::io::Error| {
+        let is_waiting = [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind());
+        !is_waiting
+    };
+    while !client.write(b"\r\n").is_err_and(|error| is_cut(&error)) {
+        assert!(begin.elapsed() < PATIENCE, "it is held for ever");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn many_clients_that_do_not_read_hold_little_in_all() {
+    const CLIENTS: u32 = 300;
+    let (_work, server) = large();
+    is_well(&server);
+    let before = server.resident();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (connections, _streams) = runtime.block_on(async {
+        let (mut connections, mut streams) = (Vec::new(), Vec::new());
+        for _ in 0..CLIENTS {
+            // Windows that nobody opens, of each stream for itself.
+            let socket = connect(server.http).await;
+            let mut builder = h2::client::Builder::new();
+            builder.initial_window_size(0);
+            let (client, connection) = builder.handshake::<_, bytes::Bytes>(socket).await.unwrap();
+            connections.push(tokio::spawn(connection));
+            let mut client = client.ready().await.unwrap();
+            for _ in 0..20 {
+                let uri = "http://x/v1.0/secrets/file/large";
+                let request = http::Request::get(uri).body(()).unwrap();
+                let Ok((answer, _)) = client.send_request(request, true) else {
+                    break;
+                };
+                streams.push(answer);
+                match client.ready().await {
+                    Ok(ready) => client = ready,
+                    Err(_) => break,
+                }
+            }
+        }
+        (connections, streams)
+    });
+    server.wait_for_log("answers unread");
+    is_well(&server);
+    let grown = server.most_resident().saturating_sub(before);
+    assert!(grown < 250 << 10, "{grown} KiB");
+    // Those that were not cut for all are cut for themselves.
+    let ended = runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, async {
+            for connection in connections {
+                drop(connection.await);
+            }
+        })
+        .await
+    });
+    assert!(ended.is_ok(), "they are held for ever");
+    is_well(&server);
 }
 
 #[test]
@@ -182,6 +287,9 @@ fn a_client_that_does_not_read_is_cut_and_holds_little() {
     let mut stalling = stream(server.http);
     let request = "GET /v1.0/secrets/file/large HTTP/1.1\r\nHost: x\r\n\r\n";
     stalling.write_all(request.repeat(500).as_bytes()).unwrap();
+    let request = "GET /v1/components HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut other = stream(server.components.unwrap());
+    other.write_all(request.repeat(500).as_bytes()).unwrap();
     // HTTP/2: windows that nobody opens.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (ended, _streams) = runtime.block_on(async {
@@ -202,17 +310,8 @@ fn a_client_that_does_not_read_is_cut_and_holds_little() {
     is_well(&server);
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
     assert!(ended.is_ok(), "its streams are held for ever");
-    // Writing fails once it is cut; until then it may have to wait as well.
-    stalling
-        .set_write_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
-    let is_cut = |error: &std::io::Error| {
-        let is_waiting = [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind());
-        !is_waiting
-    };
-    while !stalling.write(b"\r\n").is_err_and(|error| is_cut(&error)) {
-        assert!(begin.elapsed() < PATIENCE, "it is held for ever");
-        std::thread::sleep(Duration::from_millis(50));
+    for stalling in [&mut stalling, &mut other] {
+        until_cut(stalling, begin);
     }
     // The kernel's buffers are all that there is to read.
     let mut read = Vec::new();
@@ -233,33 +332,49 @@ fn idle_connections_stay_and_hold_little() {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
-    let (_work, server) = two_stores(&[], &[]);
-    let request = format!("{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n");
-    let ask = |stream: &mut TcpStream| {
+    let (_work, server) = two_stores(&ALL_PORTS, &[]);
+    let [components, _, metrics] = others(&server);
+    let ask = |stream: &mut TcpStream, ask: &str, end: &[u8]| {
+        let request = format!("{ask} HTTP/1.1\r\nHost: x\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
-        while !answer.ends_with(b"}\n") {
-            let mut part = [0; 512];
+        while !answer.ends_with(end) {
+            let mut part = [0; 4096];
             let read = stream.read(&mut part).unwrap();
             assert!(read > 0, "it is cut");
             answer.extend_from_slice(&part[..read]);
         }
     };
+    let kinds = [
+        (server.http, IDLE, SECRET, &b"}\n"[..]),
+        (components, IDLE / 10, "GET /v1/components", b"}"),
+        // The last line of all is a number.
+        (metrics, IDLE / 10, "HEAD /metrics", b"\r\n\r\n"),
+    ];
     let before = server.resident();
     // Each asks at once: one that has said nothing for ten seconds is cut.
-    let begun = (0..IDLE).map(|_| {
-        let mut stream = stream(server.http);
-        ask(&mut stream);
-        stream
-    });
+    let begun = kinds
+        .into_iter()
+        .flat_map(|(address, count, request, end)| {
+            (0..count).map(move |_| {
+                let mut stream = stream(address);
+                ask(&mut stream, request, end);
+                (stream, request, end)
+            })
+        });
     let mut connections: Vec<_> = begun.collect();
     let last = Instant::now();
     let grown = server.resident().saturating_sub(before);
-    assert!(grown < u64::try_from(IDLE).unwrap() * 40, "{grown} KiB");
+    assert!(
+        grown < u64::try_from(connections.len()).unwrap() * 40,
+        "{grown} KiB"
+    );
     // Longer than a head may take.
     while last.elapsed() < Duration::from_secs(12) {
         is_well(&server);
         std::thread::sleep(Duration::from_millis(500));
     }
-    connections.iter_mut().step_by(50).for_each(ask);
+    for (stream, request, end) in connections.iter_mut().step_by(50) {
+        ask(stream, request, end);
+    }
 }

@@ -1,8 +1,7 @@
 //! What the server does under load, against bare handlers that return a constant of the same size;
-//! how long it takes to be ready; and whether its memory grows.
+//! and how long it takes to be ready. Whether it grows is seen by `tests/serve_soak.rs`.
 //!
-//! `cargo bench --bench serve` prints it; `cargo bench --bench serve -- --soak 3600` runs for an hour.
-//! Linux only.
+//! `cargo bench --bench serve` prints it. Linux only.
 #![expect(
     clippy::cast_precision_loss,
     clippy::indexing_slicing,
@@ -63,8 +62,7 @@ fn main() {
             under_load();
         }
         ["bare", protocol] => Bare::of(protocol).serve(),
-        ["--soak", seconds] => soak(Duration::from_secs(seconds.parse().unwrap())),
-        _ => panic!("`--soak SECONDS`, or nothing"),
+        _ => panic!("nothing is to be said"),
     }
 }
 
@@ -230,31 +228,5 @@ fn under_load() {
     println!(
         "  {:>6.1} MiB resident, the most               at most 25",
         server.most_resident()
-    );
-}
-
-/// The same for a long time: memory must not grow.
-fn soak(time: Duration) {
-    let folder = folder(20);
-    let server = keyref(folder.path());
-    let targets = [
-        Target::of("HTTP", server.http),
-        Target::of("gRPC", server.grpc),
-    ];
-    let begin = Instant::now();
-    let mut resident = Vec::new();
-    let mut requests = 0.0;
-    while begin.elapsed() < time {
-        for target in &targets {
-            requests += target.load(ROUND).rate * ROUND.as_secs_f64();
-        }
-        resident.push(server.resident());
-    }
-    let quarter = resident.len() / 4;
-    println!(
-        "soak of {:?}: {requests:.0} requests; resident {:.1} MiB after a quarter, {:.1} MiB at the end",
-        begin.elapsed(),
-        resident[quarter],
-        resident.last().unwrap(),
     );
 }

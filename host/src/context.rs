@@ -22,12 +22,15 @@ pub struct Context {
     pub namespace: Option<String>,
     /// When the answer is no longer wanted.
     pub deadline: Option<Instant>,
-    /// How long to wait for a store each time that it is asked.
-    pub patience: Option<Duration>,
+    /// How long stores may take for what a call refers to, where that is less than the deadline.
+    pub fetch_time: Option<Duration>,
     /// What is done where the store fails to answer.
     #[cfg(feature = "serve")]
     pub(crate) policy: Option<Arc<Policy>>,
 }
+
+/// What is left of a call's time for its own work, at most: stores that say nothing take the rest.
+const RESERVE: Duration = Duration::from_secs(1);
 
 impl Context {
     /// A context that excludes nothing and never ends.
@@ -65,19 +68,35 @@ impl Context {
         self
     }
 
-    /// Waits for a store no longer than this each time that it is asked, so that one that does not
-    /// answer leaves time for the others. Needs a tokio runtime with timers.
+    /// Lets stores take no longer than this for what a call refers to: what has been answered by then
+    /// is placed, and the rest is a problem of its component.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+    pub fn with_fetch_time(mut self, time: Duration) -> Self {
+        self.fetch_time = Some(time);
         self
     }
 
-    /// Until when a store is waited for that is asked now.
-    pub(crate) fn until(&self) -> Option<Instant> {
-        let patience = self.patience;
-        let over = patience.and_then(|patience| Instant::now().checked_add(patience));
-        self.deadline.into_iter().chain(over).min()
+    /// The same for asking stores, from now on: it ends so early that what was answered can still be
+    /// placed before the deadline.
+    pub(crate) fn asking(&self) -> Self {
+        let mut asking = self.leaving(10, RESERVE);
+        let bound = |time| Instant::now().checked_add(time);
+        let bound = self.fetch_time.and_then(bound);
+        asking.deadline = asking.deadline.into_iter().chain(bound).min();
+        asking
+    }
+
+    /// The same, but ending earlier: by so many parts of the time that is left, and by no more than
+    /// that.
+    pub(crate) fn leaving(&self, parts: u32, most: Duration) -> Self {
+        let earlier = |deadline: Instant| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            deadline - (left / parts.max(1)).min(most)
+        };
+        Self {
+            deadline: self.deadline.map(earlier),
+            ..self.clone()
+        }
     }
 
     /// Asks a store, as often as is to be done before that time.

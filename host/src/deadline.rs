@@ -4,12 +4,12 @@ use crate::context::Context;
 use crate::error::Class;
 use crate::stores::StoreError;
 
-/// Waits until the context's deadline or patience is over, and no longer.
+/// Waits until the context's deadline, and no longer.
 pub(crate) async fn within<T>(
     context: &Context,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let Some(deadline) = context.until() else {
+    let Some(deadline) = context.deadline else {
         return work.await;
     };
     if tokio::runtime::Handle::try_current().is_err() {
@@ -22,7 +22,7 @@ pub(crate) async fn within<T>(
         Ok(answer) => answer,
         Err(_) => Err(StoreError::new(
             Class::TimedOut,
-            "there was no answer in time",
+            "there was no answer before the deadline",
         )),
     }
 }

@@ -56,11 +56,7 @@ pub(crate) async fn open(
         spent: Duration::ZERO,
     };
     for level in ready {
-        let wanted = opening.wanted(loaded, &level);
-        let context = opening.ask(wanted).await;
-        for place in level {
-            opening.open(loaded, place, &context).await;
-        }
+        opening.open_all(loaded, level).await;
     }
     let opened = opening.opened;
     refuse_circles(inner.mode, loaded, circular, secrets);
@@ -128,6 +124,13 @@ fn in_order(loaded: &Loaded, secrets: &Secrets) -> Order<ComponentPlace> {
     order::order(nodes)
 }
 
+/// A component and its batch.
+fn component_at(loaded: &Loaded, place: ComponentPlace) -> Option<(&Batch, &Component)> {
+    let (batch, index) = place;
+    let batch = loaded.batches.get(batch)?;
+    Some((batch, batch.component(index)?))
+}
+
 /// What opening works with.
 struct Opening<'o> {
     inner: &'o Inner,
@@ -143,68 +146,69 @@ struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// What stores refer to that are to be opened.
-    fn wanted(&self, loaded: &Loaded, level: &[ComponentPlace]) -> BTreeSet<Request> {
-        let mut wanted = BTreeSet::new();
-        for &(batch, index) in level {
-            let batch = loaded.batches.get(batch);
-            let component = batch.and_then(|batch| Some((batch, batch.component(index)?)));
-            let is_kept = |name: &String| {
-                let earlier = self.earlier;
-                earlier.is_some_and(|earlier| earlier.kept.contains(name))
-            };
-            if let Some((batch, component)) = component
-                && check_kind(component, self.grants).is_ok()
-                && !is_kept(&component.name)
-            {
-                wanted.extend(batch.wanted(component).cloned());
+    /// Opens stores that need none of each other.
+    async fn open_all(&mut self, loaded: &mut Loaded, places: Vec<ComponentPlace>) {
+        let (mut unopened, mut wanted) = (Vec::new(), BTreeSet::new());
+        for place in places {
+            if let Some(component) = self.admitted(loaded, place) {
+                if let Some((batch, component)) = component_at(loaded, place) {
+                    wanted.extend(batch.wanted(component).cloned());
+                }
+                unopened.push((place, component));
             }
         }
-        wanted
+        let (inner, secrets) = (self.inner, self.secrets);
+        let answers = if wanted.is_empty() {
+            AnswerMap::new()
+        } else {
+            // The rest is for those that need these, and for all that is no store.
+            let asking = self.context.leaving(2, Duration::MAX);
+            let fetching = secrets.values(wanted, &asking, self.run, inner.limits.fetches);
+            fetching.await
+        };
+        for (place, component) in unopened {
+            self.open(loaded, place, component, &answers).await;
+        }
+        // A store that is not there yet may be there soon, and has cost nothing.
+        let lasting = |answer: &Answer| !matches!(answer, Err(error) if error.without_store);
+        let answers = answers.into_iter();
+        self.opened
+            .answers
+            .extend(answers.filter(|(_, answer)| lasting(answer)));
     }
 
-    /// Asks for all of this, so that a store that does not answer is waited for once. From then on
-    /// there is no waiting: what has not come is late.
-    async fn ask(&self, wanted: BTreeSet<Request>) -> Context {
-        if self.context.until().is_none() {
-            return self.context.clone();
+    /// The component, where it is to be opened. It is refused where it may not be.
+    fn admitted(&self, loaded: &mut Loaded, place: ComponentPlace) -> Option<Component> {
+        let (_, component) = component_at(loaded, place)?;
+        let component = component.clone();
+        if self
+            .earlier
+            .is_some_and(|earlier| earlier.keeps(&component.name, self.secrets))
+        {
+            return None;
         }
-        let (secrets, fetches) = (self.secrets, self.inner.limits.fetches);
-        let asking = secrets.values(wanted, self.context, self.run, fetches);
-        drop(asking.await);
-        self.context.clone().with_patience(Duration::ZERO)
+        let is_late = || StoreError::new(Class::TimedOut, "it was not opened before the deadline");
+        let admitted = if loaded.budget.is_late() {
+            Err(is_late())
+        } else {
+            check_kind(&component, self.grants).map(drop)
+        };
+        if let Err(error) = admitted {
+            self.refuse(loaded, &component, error);
+            return None;
+        }
+        Some(component)
     }
 
     async fn open(
         &mut self,
         loaded: &mut Loaded,
-        (batch_index, index): ComponentPlace,
-        context: &Context,
+        place: ComponentPlace,
+        component: Component,
+        answers: &AnswerMap,
     ) {
-        let batch = loaded.batches.get(batch_index);
-        let Some(component) = batch.and_then(|batch| batch.component(index)).cloned() else {
-            return;
-        };
-        if self
-            .earlier
-            .is_some_and(|earlier| earlier.keeps(&component.name, self.secrets))
-        {
-            return;
-        }
-        if loaded.budget.is_late() {
-            let error = StoreError::new(Class::TimedOut, "it was not opened before the deadline");
-            self.refuse(loaded, &component, error);
-            return;
-        }
-        let registration = match check_kind(&component, self.grants) {
-            Ok(registration) => registration,
-            Err(error) => {
-                self.refuse(loaded, &component, error);
-                return;
-            }
-        };
-        let Some(resolved) = self.resolve(loaded, batch_index, index, context).await else {
-            self.unresolved(&component, registration);
+        let Some(resolved) = self.resolve(loaded, place, answers).await else {
+            self.unresolved(&component);
             return;
         };
         let from_secrets = resolved
@@ -241,7 +245,7 @@ impl Opening<'_> {
     }
 
     /// Takes note of a store whose own references have no answer: it cannot be used, or not yet.
-    fn unresolved(&self, component: &Component, registration: &Registration) {
+    fn unresolved(&self, component: &Component) {
         let name = &component.name;
         let about = |problem: &&Problem| {
             let subject = problem.subject.as_ref();
@@ -251,7 +255,10 @@ impl Opening<'_> {
         let problems = self.opened.problems.iter().rev().filter(about);
         let problems: Vec<&Problem> = problems.collect();
         let is_passing = problems.iter().all(|problem| problem.class.retry_helps());
-        if let Some(reason) = problems.first().filter(|_| is_passing) {
+        let registration = check_kind(component, self.grants).ok();
+        if let (Some(reason), Some(registration), true) =
+            (problems.first(), registration, is_passing)
+        {
             let error = StoreError::waiting(reason);
             let unopened = Unopened::because(registration, error);
             self.secrets.insert_waiting(name, Arc::new(unopened));
@@ -272,40 +279,35 @@ impl Opening<'_> {
     async fn resolve(
         &mut self,
         loaded: &mut Loaded,
-        batch_index: usize,
-        index: u32,
-        context: &Context,
+        place: ComponentPlace,
+        answers: &AnswerMap,
     ) -> Option<Box<ResolvedComponent>> {
-        let Self { inner, secrets, .. } = *self;
-        let batch = loaded.batches.get(batch_index)?;
-        let component = batch.component(index)?.clone();
-        let wanted: BTreeSet<Request> = batch.wanted(&component).cloned().collect();
-        let values = if wanted.is_empty() {
+        let Self {
+            inner,
+            secrets,
+            context,
+            ..
+        } = *self;
+        let (batch_index, index) = place;
+        let (batch, component) = component_at(loaded, place)?;
+        let (is_plain, component) = (batch.wanted(component).next().is_none(), component.clone());
+        let values = if is_plain {
             BTreeMap::new()
         } else {
-            let fetching = secrets.values(wanted, context, self.run, inner.limits.fetches);
-            let answers = fetching.await;
             let placement = self
-                .place(loaded, batch_index, index, &component, &answers)
+                .place(loaded, batch_index, index, &component, answers)
                 .await;
             let requests = &loaded.batches.get(batch_index)?.requests;
-            let values = match placement {
+            match placement {
                 Ok(mut placement) => {
-                    placement.values(index, &component, requests, &answers, secrets)
+                    placement.values(index, &component, requests, answers, secrets)
                 }
                 Err(error) => {
                     let problem = batch::failed(component.position, error);
                     loaded.problems.push(problem);
                     return None;
                 }
-            };
-            // A store that is not there yet may be there soon, and has cost nothing.
-            let lasting = |answer: &Answer| !matches!(answer, Err(error) if error.without_store);
-            let answers = answers.into_iter();
-            self.opened
-                .answers
-                .extend(answers.filter(|(_, answer)| lasting(answer)));
-            values
+            }
         };
         let (mode, environment) = (inner.mode, secrets.environment());
         let problems = &mut self.opened.problems;

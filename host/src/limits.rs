@@ -21,7 +21,7 @@ pub struct Limits {
     pub time: Duration,
     /// Handles of one call of the guest. 100,000 by default.
     pub handles: usize,
-    /// Fetches that are under way at a time. 32 by default.
+    /// Fetches of one store that are under way at a time. 32 by default.
     pub fetches: usize,
 }
 

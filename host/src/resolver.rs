@@ -87,17 +87,6 @@ impl Resolver {
     /// Whatever is wrong is in the problems of what it returns; it does not fail. Dropping the
     /// future cancels it.
     pub async fn resolve(&self, documents: Vec<Document>, context: &Context) -> Resolution {
-        self.resolve_with(documents, context, context).await
-    }
-
-    /// The same with a context of its own for what stores are asked: where that ends earlier, what
-    /// has been answered by then can still be placed.
-    pub(crate) async fn resolve_with(
-        &self,
-        documents: Vec<Document>,
-        context: &Context,
-        asking: &Context,
-    ) -> Resolution {
         let begin = Instant::now();
         let inner = &self.inner;
         let run = Run::default();
@@ -108,6 +97,7 @@ impl Resolver {
             Some(_) => inner.secrets.fork(),
             None => inner.secrets.clone(),
         };
+        let asking = &context.asking();
         let opening = document_stores::open(inner, &mut loaded, &secrets, asking, &run, None);
         let mut answers = opening.await.answers;
         let requests = loaded.requests();
@@ -244,7 +234,8 @@ impl Resolver {
         let mut loaded = self.inner.load(documents, context, &run, false).await;
         let secrets = self.inner.secrets.fork();
         let (old, stores) = (&self.inner, &mut loaded);
-        let opening = document_stores::open(old, stores, &secrets, context, &run, earlier);
+        let asking = context.asking();
+        let opening = document_stores::open(old, stores, &secrets, &asking, &run, earlier);
         let problems = opening.await.problems;
         loaded.problems.extend(problems);
         let inner = Inner {

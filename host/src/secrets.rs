@@ -310,7 +310,7 @@ impl Secrets {
         }
     }
 
-    /// Reads values, several at a time.
+    /// Reads values, several of each store at a time: one that does not answer holds up no other.
     pub(crate) async fn values(
         &self,
         wanted: BTreeSet<Request>,
@@ -318,14 +318,25 @@ impl Secrets {
         run: &Run,
         at_a_time: usize,
     ) -> AnswerMap {
-        stream::iter(wanted)
-            .map(|wanted| async move {
-                let value = self.value(&wanted, context, run).await;
-                (wanted, value.map_err(Arc::new))
-            })
-            .buffer_unordered(at_a_time.max(1))
-            .collect()
-            .await
+        let mut by_store: BTreeMap<String, Vec<Request>> = BTreeMap::new();
+        for wanted in wanted {
+            let store = match &wanted {
+                Request::Variable(_) => "",
+                Request::Key { store, .. } => self.effective_store(store),
+            };
+            // Those that do not exist are answered at once, and documents can make names up.
+            let store = if self.is_open(store) { store } else { "" };
+            by_store.entry(store.to_owned()).or_default().push(wanted);
+        }
+        let values = by_store.into_values().map(|wanted| {
+            stream::iter(wanted)
+                .map(|wanted| async move {
+                    let value = self.value(&wanted, context, run).await;
+                    (wanted, value.map_err(Arc::new))
+                })
+                .buffer_unordered(at_a_time.max(1))
+        });
+        stream::select_all(values.map(Box::pin)).collect().await
     }
 
     /// Reads a value: one key of a secret, or a variable.

@@ -17,6 +17,7 @@ pub mod components;
 pub mod configuration;
 pub mod dapr;
 pub mod encoding;
+pub mod faulty;
 pub mod gateway;
 pub mod hostile_guest;
 pub mod kubernetes;

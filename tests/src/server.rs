@@ -240,9 +240,31 @@ impl Server {
 
     /// How much memory it holds, in KiB.
     pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it has held, in KiB.
+    pub fn most_resident(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    /// How many files, and connections, it has open.
+    pub fn files(&self) -> u64 {
+        let files = format!("/proc/{}/fd", self.process.child.id());
+        let count = std::fs::read_dir(files).expect("it runs").count();
+        count.try_into().expect("they are not that many")
+    }
+
+    /// A line of what Linux says of it.
+    fn status(&self, field: &str) -> u64 {
         let status = format!("/proc/{}/status", self.process.child.id());
         let status = std::fs::read_to_string(status).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let number = line.and_then(|line| line.split_whitespace().next());
         number
             .and_then(|number| number.parse().ok())

@@ -68,11 +68,6 @@ impl Child {
         }
     }
 
-    /// The memory that it has now, in MiB.
-    pub(crate) fn resident(&self) -> f64 {
-        self.status("VmRSS:")
-    }
-
     /// The most that it has had, in MiB.
     pub(crate) fn most_resident(&self) -> f64 {
         self.status("VmHWM:")

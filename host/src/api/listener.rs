@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::audit::Peer;
 use crate::api::components::Components;
 use crate::api::end::Phase;
-use crate::api::grpc::Grpc;
+use crate::api::grpc::{Grpc, Sent};
 use crate::api::head_time::Timed;
 use crate::api::http::Http;
 use crate::api::service::Service;
@@ -30,7 +30,7 @@ use crate::api::status::Status;
 use crate::api::stream::Stream;
 use crate::api::tls::Tls;
 use crate::api::unix::UnixSocket;
-use crate::api::unread::{UNREAD_TIME, Unread};
+use crate::api::unread::UNREAD_TIME;
 
 /// How long the head of a request may take, and before it agreeing on TLS.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -306,7 +306,7 @@ impl Connection {
         let is_told = self.service.audit.is_some() || self.service.traces.is_some();
         let peer = is_told.then(|| stream.peer()).flatten();
         let peer = peer.map(Peer);
-        let unread = Arc::new(Unread::default());
+        let unread = self.service.unread.connection();
         let counting = Arc::clone(&unread);
         let stream = TokioIo::new(Timed::new(stream, HEAD_TIME, UNREAD_TIME));
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -317,7 +317,15 @@ impl Connection {
             async move {
                 unread.room().await;
                 let answer = answer(request).await;
-                Ok::<_, Infallible>(answer.map(|body| unread.counted(body)))
+                // A message of gRPC stands behind a flag and its length.
+                let message = answer.extensions().get();
+                let message = message.map(|Sent(length)| length + 5);
+                Ok::<_, Infallible>(answer.map(|body| {
+                    let exact = body.size_hint().exact();
+                    let exact = exact.and_then(|length| usize::try_from(length).ok());
+                    let length = message.or(exact).unwrap_or_default();
+                    unread.counted(body, length)
+                }))
             }
         });
         let connection = builder.serve_connection(stream, service);

@@ -21,6 +21,7 @@ use crate::api::metrics::{Denial, Metrics, Operation};
 use crate::api::settings::Settings;
 use crate::api::status::Kept;
 use crate::api::traces::Traces;
+use crate::api::unread::AllUnread;
 use crate::configuration::ConfigurationStore;
 use crate::context::Context;
 use crate::document::Document;
@@ -210,6 +211,8 @@ pub(crate) struct Service {
     pub(crate) timeout: Duration,
     /// How many bytes of bodies may be held at a time, of all requests together.
     pub(crate) bodies: Arc<Semaphore>,
+    /// What clients have not read yet of what they were answered.
+    pub(crate) unread: Arc<AllUnread>,
     settings: watch::Sender<Arc<Settings>>,
     loaded: watch::Sender<Option<Arc<Loaded>>>,
     app_ready: AtomicBool,
@@ -259,6 +262,7 @@ impl Service {
             kept: None,
             timeout,
             bodies: Arc::new(Semaphore::new(MOST_BODIES)),
+            unread: Arc::default(),
             settings: watch::Sender::default(),
             loaded: watch::Sender::default(),
             app_ready,

@@ -18,7 +18,7 @@ use super::documents::{self, Listed, Read, Skipped, Unread};
 use super::session::Surroundings;
 
 /// How many looks a file may go on changing before it is read nevertheless.
-const MOST_LOOKS: u32 = 5;
+const MOST_LOOKS: u32 = 4;
 /// How deep a store's folder is looked into: Kubernetes mounts a secret as a folder of files.
 const DEEPEST: usize = 2;
 
@@ -302,6 +302,8 @@ pub(super) struct StoreFile {
     taken: Vec<Option<Stamp>>,
     /// At the last look.
     seen: Vec<Option<Stamp>>,
+    /// For how many looks it has been changing.
+    looks: u32,
 }
 
 impl StoreFile {
@@ -312,15 +314,17 @@ impl StoreFile {
             path,
             seen: taken.clone(),
             taken,
+            looks: 0,
         }
     }
 
-    /// Whether it has changed, and does no longer.
+    /// Whether it is to be read: it has changed, and does no longer, or has for long.
     pub(super) fn look(&mut self) -> bool {
         let now = stamps(&self.path, DEEPEST);
         let is_settled = self.seen == now;
+        self.looks = if is_settled { 0 } else { self.looks + 1 };
         self.seen = now;
-        is_settled && self.taken != self.seen
+        (is_settled || self.looks > MOST_LOOKS) && self.taken != self.seen
     }
 
     /// The same, where what was seen last is what was read.
@@ -329,6 +333,7 @@ impl StoreFile {
             path: self.path.clone(),
             taken: self.seen.clone(),
             seen: self.seen.clone(),
+            looks: 0,
         }
     }
 

@@ -64,8 +64,8 @@ pub(super) async fn load(
     patience: Duration,
 ) -> Result<std::result::Result<Served, Refusal>> {
     let mut surroundings = Surroundings::of(global)?;
-    surroundings.context = surroundings.context.with_patience(patience);
     surroundings.cache = before.cache.clone();
+    surroundings.context.fetch_time = Some(patience);
     let settings = match settings(global, snapshot) {
         Ok(settings) => settings,
         Err(problems) => return Ok(Err(problems.into())),
@@ -94,17 +94,11 @@ pub(super) async fn load(
         return Ok(Err(refusal));
     }
     let listed = list(&session.given, &components, &resolver);
-    let documents = std::mem::take(&mut session.documents);
+    let shown = std::mem::take(&mut session.documents);
     let wanted = components.iter().map(|inspected| &inspected.component);
-    let shown = documents.clone();
     let (context, environment) = (&session.context, session::environment(global));
-    let opening = open_configurations(
-        &resolver,
-        documents,
-        wanted,
-        (context, &environment),
-        before,
-    );
+    let context = (context, &environment);
+    let opening = open_configurations(&resolver, &shown, wanted, context, before);
     let (configurations, problems) = opening.await;
     let waiting = findings.waiting(&problems);
     if let Err(refusal) = findings.judge(problems) {
@@ -359,17 +353,17 @@ fn is_pending(inspected: &InspectedComponent, resolver: &Resolver) -> bool {
 /// Opens the configuration stores that documents declare, their references resolved.
 async fn open_configurations(
     resolver: &Resolver,
-    documents: Vec<Document>,
+    documents: &[Document],
     declared: impl Iterator<Item = &Component>,
     (context, environment): (&Context, &Environment),
     before: &Before<'_>,
 ) -> (Vec<Configured>, Vec<Problem>) {
     let (mut stores, mut problems) = (Vec::new(), Vec::new());
-    let mut wanted: BTreeSet<&str> = declared
+    let mut wanted: BTreeMap<&str, &str> = declared
         .filter(|component| configuration::is_configuration(&component.component_type))
-        .map(|component| component.name.as_str())
+        .map(|component| (component.name.as_str(), &*component.position.document))
         .collect();
-    wanted.retain(|name| {
+    wanted.retain(|name, _| {
         let kept = before.kept.contains(*name);
         let kept = kept.then(|| before.configuration(name, None)).flatten();
         let is_wanted = kept.is_none();
@@ -379,16 +373,21 @@ async fn open_configurations(
     if wanted.is_empty() {
         return (stores, problems);
     }
-    let resolution = resolver.resolve(documents, context).await;
+    // What others refer to is not asked for: its stores may take their time.
+    let files: BTreeSet<_> = wanted.values().copied().collect();
+    let documents = documents.iter();
+    let documents = documents.filter(|document| files.contains(&*document.name));
+    let resolution = resolver.resolve(documents.cloned().collect(), context);
+    let resolution = resolution.await;
     // Those of others have been told, or do not matter to what is served.
     let about = |problem: &Problem| {
         let subject = problem.subject.as_ref();
-        subject.is_some_and(|subject| wanted.contains(subject.component.as_str()))
+        subject.is_some_and(|subject| wanted.contains_key(subject.component.as_str()))
     };
     problems.extend(resolution.problems.into_iter().filter(about));
     for resolved in &resolution.components {
         let component = &resolved.component;
-        if !wanted.contains(component.name.as_str()) {
+        if !wanted.contains_key(component.name.as_str()) {
             continue;
         }
         let mut config = StoreConfig::new(&component.name, &component.component_type)

@@ -19,6 +19,7 @@ use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown};
 use crate::api::components::watching::{Event, Watching};
 use crate::api::components::{Inner, WRONG_TOKEN};
+use crate::api::grpc::Sent;
 use crate::component::{ItemPlace, Property, Value};
 use crate::problem::Problem;
 
@@ -85,12 +86,15 @@ impl Components for Calls {
         let list = proto::ListResponse {
             components: components.collect(),
         };
-        if list.encoded_len() > self.most_message {
+        let length = list.encoded_len();
+        if length > self.most_message {
             let text = "the list does not fit into one message: watch instead";
             return Err(Status::resource_exhausted(text));
         }
         state.values().for_each(|shown| recipient.receives(shown));
-        Ok(tonic::Response::new(list))
+        let mut response = tonic::Response::new(list);
+        response.extensions_mut().insert(Sent(length));
+        Ok(response)
     }
 
     async fn watch(

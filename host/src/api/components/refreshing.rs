@@ -75,8 +75,7 @@ impl Refreshing<'_> {
     /// Resolves all components, and shows what they are now. What is permitted no longer goes first,
     /// since a store may take its time.
     async fn resolve(&self, loaded: &Loaded, revisions: &mut Revisions) -> Arc<State> {
-        let asking = self.context(Duration::ZERO);
-        let context = self.context(WORK_TIME);
+        let context = self.context();
         let before = self.states.borrow().clone();
         if let Some(before) = &before {
             let secrets = loaded.resolver.secrets();
@@ -84,8 +83,7 @@ impl Refreshing<'_> {
             self.show(state_within(before, permits, revisions));
         }
         let documents = loaded.documents.to_vec();
-        let resolving = loaded.resolver.resolve_with(documents, &context, &asking);
-        let resolution = resolving.await;
+        let resolution = loaded.resolver.resolve(documents, &context).await;
         let before = self.states.borrow().clone().unwrap_or_default();
         // Others may be loaded by now, and permit less.
         let newest = self.service.loaded();
@@ -94,11 +92,12 @@ impl Refreshing<'_> {
         self.show(state_after(&before, resolution, permits, revisions))
     }
 
-    /// A context that ends this long after stores must have answered.
-    fn context(&self, more: Duration) -> Context {
-        let timeout = self.service.timeout.min(ANSWER_TIME) + more;
-        let context = self.service.context();
-        let mut context = context.with_caller("components").with_timeout(timeout);
+    /// A context that ends some time after stores must have answered.
+    fn context(&self) -> Context {
+        let timeout = self.service.timeout.min(ANSWER_TIME);
+        let context = self.service.context().with_caller("components");
+        let context = context.with_fetch_time(timeout);
+        let mut context = context.with_timeout(timeout + WORK_TIME);
         // Without one, none is left out for its scopes.
         context.app_id = context.app_id.filter(|id| !id.is_empty());
         context

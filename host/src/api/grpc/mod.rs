@@ -377,7 +377,7 @@ impl Calls {
 
 /// How many bytes the message of an answer has.
 #[derive(Clone, Copy, Debug)]
-struct Sent(usize);
+pub(crate) struct Sent(pub(crate) usize);
 
 /// What has come of a request's body, counted once that has been read.
 struct Received {

@@ -40,11 +40,14 @@ const PAGE: u32 = 500;
 const LARGEST_SECRET: usize = 8 << 20;
 const LARGEST_PAGE: usize = 256 << 20;
 const LARGEST_STATUS: usize = 64 << 10;
+/// How many answers larger than a secret are read at a time: each may take the memory of all others.
+const LARGE_AT_ONCE: usize = 1;
 
 /// A way to an API server.
 pub(crate) struct Api {
     links: Links,
     permits: Semaphore,
+    large: Semaphore,
 }
 
 /// What the API server says.
@@ -68,6 +71,7 @@ impl Api {
         Self {
             links: Links::of_client(client),
             permits: Semaphore::new(AT_ONCE),
+            large: Semaphore::new(LARGE_AT_ONCE),
         }
     }
 
@@ -75,6 +79,7 @@ impl Api {
         Self {
             links: Links::of_settings(settings),
             permits: Semaphore::new(AT_ONCE),
+            large: Semaphore::new(LARGE_AT_ONCE),
         }
     }
 
@@ -144,7 +149,7 @@ impl Api {
     async fn ask_once(&self, link: &Link, question: Question<'_>) -> Result<Answer, Failure> {
         // It is never closed; without a permit the request is one too many, and no more.
         let _permit = self.permits.acquire().await.ok();
-        timeout(ATTEMPT, exchange(link, question))
+        timeout(ATTEMPT, exchange(link, question, &self.large))
             .await
             .unwrap_or_else(|_| Err(Failure::of_silence(&link.server)))
     }
@@ -152,7 +157,11 @@ impl Api {
 
 /// One request and its answer. kube's own functions for it write the body to the log when they
 /// cannot read it, so here it is read by hand.
-async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure> {
+async fn exchange(
+    link: &Link,
+    question: Question<'_>,
+    large: &Semaphore,
+) -> Result<Answer, Failure> {
     let path = path(question);
     let request = match question {
         Question::ConfigMap { name, .. } => path.list(&ListParams::default().fields(&only(name))),
@@ -175,7 +184,7 @@ async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure
         (200, Question::List { .. }) => LARGEST_PAGE,
         (410, Question::List { next: Some(_), .. }) => return Ok(Answer::Absent),
         (404, Question::Get { .. }) => {
-            let body = collect(response.into_body(), 0, LARGEST_STATUS).await;
+            let body = collect(response.into_body(), (0, LARGEST_STATUS), large).await;
             return match body.map_err(|error| Failure::of_connection(&error, &link.server))? {
                 Some(body) if says_not_found(&body) => Ok(Answer::Absent),
                 _ => Err(Failure::of_status(404, None, question)),
@@ -187,7 +196,8 @@ async fn exchange(link: &Link, question: Question<'_>) -> Result<Answer, Failure
         }
     };
     let length = number("content-length").and_then(|length| usize::try_from(length).ok());
-    let whole = collect(response.into_body(), length.unwrap_or_default(), largest).await;
+    let lengths = (length.unwrap_or_default(), largest);
+    let whole = collect(response.into_body(), lengths, large).await;
     match whole.map_err(|error| Failure::of_connection(&error, &link.server))? {
         Some(whole) => Ok(Answer::Found(whole)),
         None => Err(Failure::of_size(question)),
@@ -242,10 +252,11 @@ fn says_not_found(body: &[u8]) -> bool {
 /// behind in memory but for the parts that HTTP and TLS had.
 async fn collect(
     mut body: Body,
-    length: usize,
-    largest: usize,
+    (length, largest): (usize, usize),
+    large: &Semaphore,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, kube::Error> {
-    let mut whole = Zeroizing::new(Vec::with_capacity(length.min(largest)));
+    let mut whole = Zeroizing::new(Vec::with_capacity(length.min(LARGEST_SECRET)));
+    let mut turn = None;
     while let Some(frame) = body.frame().await {
         let Ok(part) = frame?.into_data() else {
             continue;
@@ -253,6 +264,10 @@ async fn collect(
         let length = whole.len() + part.len();
         if length > largest {
             return Ok(None);
+        }
+        if length > LARGEST_SECRET && turn.is_none() {
+            // It is never closed.
+            turn = large.acquire().await.ok();
         }
         if length > whole.capacity() {
             // A vector that grows by itself does not wipe its former place.
