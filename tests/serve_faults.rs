@@ -263,7 +263,8 @@ fn many_clients_that_do_not_read_hold_little_in_all() {
     server.wait_for_log("answers unread");
     is_well(&server);
     let grown = server.most_resident().saturating_sub(before);
-    assert!(grown < 250 << 10, "{grown} KiB");
+    // 128 MiB, and what is being written and cut meanwhile; 6 GiB are asked for.
+    assert!(grown < 400 << 10, "{grown} KiB");
     // Those that were not cut for all are cut for themselves.
     let ended = runtime.block_on(async {
         tokio::time::timeout(PATIENCE, async {
@@ -347,7 +348,7 @@ fn idle_connections_stay_and_hold_little() {
     };
     let kinds = [
         (server.http, IDLE, SECRET, &b"}\n"[..]),
-        (components, IDLE / 10, "GET /v1/components", b"}"),
+        (components, IDLE / 10, "GET /v1/components", b"}\n"),
         // The last line of all is a number.
         (metrics, IDLE / 10, "HEAD /metrics", b"\r\n\r\n"),
     ];

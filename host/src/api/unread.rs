@@ -24,6 +24,7 @@ const MOST_OF_ALL: usize = 128 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct AllUnread {
     bytes: AtomicUsize,
+    is_less: Notify,
     connections: Mutex<Connections>,
     /// Whether it was told that clients are cut.
     is_told: AtomicBool,
@@ -128,14 +129,21 @@ struct Parts {
 }
 
 impl Unread {
-    /// Waits until there is room for one more answer.
+    /// Waits until there is room for one more answer: of this client, and of all, which is a moment,
+    /// since others are cut meanwhile.
     pub(crate) async fn room(&self) {
         loop {
-            let is_less = self.is_less.notified();
-            if self.parts().bytes <= MOST_UNREAD {
+            let (is_less, all_are_less) = (self.is_less.notified(), self.all.is_less.notified());
+            if self.is_cut.load(Ordering::Relaxed) {
+                // Until the connection is gone.
+                std::future::pending::<()>().await;
+            } else if self.parts().bytes > MOST_UNREAD {
+                is_less.await;
+            } else if self.all.bytes.load(Ordering::Relaxed) > MOST_OF_ALL {
+                all_are_less.await;
+            } else {
                 return;
             }
-            is_less.await;
         }
     }
 
@@ -237,7 +245,9 @@ impl Drop for Noted {
         parts.bytes -= self.length;
         drop(parts);
         let all = &self.unread.all;
-        all.bytes.fetch_sub(self.length, Ordering::Relaxed);
+        if all.bytes.fetch_sub(self.length, Ordering::Relaxed) > MOST_OF_ALL {
+            all.is_less.notify_waiters();
+        }
         self.unread.is_less.notify_waiters();
     }
 }

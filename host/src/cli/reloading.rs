@@ -21,7 +21,7 @@ use super::serve::effective;
 use super::watch::{Change, Watch};
 
 /// How long a change waits for stores that others need.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long until stores are tried that wait for others. Doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
