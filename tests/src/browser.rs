@@ -11,7 +11,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A browser. Each page is shown by a new one, with nothing left of those before.
 #[derive(Debug)]
-pub struct Browser(());
+pub struct Browser {
+    program: &'static str,
+}
 
 /// A page as the browser has it.
 #[derive(Debug)]
@@ -29,7 +31,8 @@ impl Browser {
     /// Panics where it cannot be had and `KEYREF_REQUIRE_SERVERS` is 1.
     #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub fn find() -> Option<Self> {
-        let asked = Command::new("chromium").arg("--version").output();
+        let program = "chromium";
+        let asked = Command::new(program).arg("--version").output();
         let is_there = asked.is_ok_and(|output| output.status.success());
         assert!(
             is_there || !crate::kubernetes::required(),
@@ -40,7 +43,7 @@ impl Browser {
                 "skipped: `chromium` cannot be run here; on Debian: apt-get install chromium"
             );
         }
-        is_there.then_some(Self(()))
+        is_there.then_some(Self { program })
     }
 
     /// Opens a page.
@@ -85,7 +88,7 @@ impl Browser {
             &data,
         ];
         let said = home.path().join("stderr");
-        let mut child = Command::new("chromium")
+        let mut child = Command::new(self.program)
             .args(command)
             .args(arguments)
             .arg(url)

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::api::go;
-use crate::api::service::{DAPR_VERSION, Identity, Service};
+use crate::api::identity::Identity;
+use crate::api::service::{DAPR_VERSION, Service};
 use crate::api::settings::HOT_RELOAD;
 
 #[derive(Serialize)]
@@ -137,7 +138,9 @@ fn escape(json: &str) -> String {
 mod tests {
     use super::json;
     use crate::api::access::Access;
-    use crate::api::service::{Identity, Loaded, LoadedComponent, Service};
+    use crate::api::identity::Identity;
+    use crate::api::loaded::{Loaded, LoadedComponent};
+    use crate::api::service::Service;
     use crate::resolver::Resolver;
 
     #[test]

@@ -38,9 +38,11 @@ mod grant;
 mod grpc;
 mod head_time;
 mod http;
+mod identity;
 mod items;
 mod json;
 mod listener;
+mod loaded;
 mod looks;
 mod metadata;
 pub(crate) mod metrics;
@@ -61,11 +63,13 @@ pub use self::app::AppHealthCheck;
 pub use self::audit::{Audit, AuditCounts, AuditDecision, AuditLog, AuditRecord, Caller};
 pub use self::components::ComponentsOptions;
 pub use self::cors::Origins;
+pub use self::identity::Identity;
+pub use self::loaded::{Loaded, LoadedComponent};
 pub use self::metrics::{
     LabelRule, MetricsSettings, PathPattern, UnreadablePath, UnreadablePattern,
 };
 pub use self::server::{Ending, Handle, Options, ServeError, Server};
-pub use self::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
+pub use self::service::DAPR_VERSION;
 pub use self::settings::{CallLog, Settings, denied_types};
 pub use self::status::{Reload, StatusOptions};
 pub use self::tls::TlsFiles;

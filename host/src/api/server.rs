@@ -17,9 +17,11 @@ use crate::api::cors::Origins;
 use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
 use crate::api::http::{Http, Surface};
+use crate::api::identity::Identity;
 use crate::api::listener::{Listener, Protocol};
+use crate::api::loaded::Loaded;
 use crate::api::metrics::Metrics;
-use crate::api::service::{Identity, Loaded, Service};
+use crate::api::service::Service;
 use crate::api::settings::Settings;
 use crate::api::status::{Reload, Status, StatusOptions};
 use crate::api::tls::{Tls, TlsFiles};
@@ -180,22 +182,7 @@ impl Server {
     /// Fails where no address of a protocol can be bound, files for TLS cannot be used, or the
     /// app speaks what is not known.
     pub async fn bind(options: Options) -> Result<Self, ServeError> {
-        let (identity, request_time) = (options.identity, options.request_time);
-        let recorded = &options.settings.metrics;
-        let recorded = options
-            .metrics
-            .filter(|_| recorded.is_on)
-            .map(|_| Metrics::new(&identity, recorded));
-        let app = App::of(&identity, options.app_token, request_time);
-        let app = app.map_err(|reason| ServeError::App { reason })?;
-        let traces = traces(&options.settings, &identity)?;
-        let service = Service::new(identity, options.access, app, request_time, recorded);
-        let service = service.with_settings(options.settings).with_traces(traces);
-        let service = service.with_audit(options.audit);
-        let service = match &options.status {
-            Some(_) => Arc::new(service.with_kept()),
-            None => Arc::new(service),
-        };
+        let service = service(&options)?;
         let (most_head, most_body) = (options.most_head, options.most_body);
         let whole = Http {
             service: Arc::clone(&service),
@@ -384,6 +371,28 @@ impl Handle {
     pub fn end_now(&self) {
         self.service.end.advance(Phase::Now);
     }
+}
+
+/// The state behind the listeners.
+fn service(options: &Options) -> Result<Arc<Service>, ServeError> {
+    let (identity, request_time) = (&options.identity, options.request_time);
+    let recorded = &options.settings.metrics;
+    let recorded = options
+        .metrics
+        .filter(|_| recorded.is_on)
+        .map(|_| Metrics::new(identity, recorded));
+    let app = App::of(identity, options.app_token.clone(), request_time);
+    let app = app.map_err(|reason| ServeError::App { reason })?;
+    let traces = traces(&options.settings, identity)?;
+    let (identity, access) = (identity.clone(), options.access.clone());
+    let service = Service::new(identity, access, app, request_time, recorded)
+        .with_settings(options.settings.clone())
+        .with_traces(traces)
+        .with_audit(options.audit.clone());
+    Ok(Arc::new(match &options.status {
+        Some(_) => service.with_kept(),
+        None => service,
+    }))
 }
 
 /// Binds an address, where there is one.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,185 +10,29 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::api::access::{Access, ApiLists};
-use crate::api::app::{App, AppHealthCheck};
+use crate::api::app::App;
 use crate::api::audit::{Audit, AuditCounts, AuditDecision, AuditRecord, Caller};
 use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
 use crate::api::go;
+use crate::api::identity::Identity;
+use crate::api::loaded::Loaded;
 use crate::api::metrics::{Denial, Metrics, Operation};
 use crate::api::settings::Settings;
 use crate::api::status::Kept;
 use crate::api::traces::Traces;
 use crate::api::unread::AllUnread;
-use crate::configuration::ConfigurationStore;
 use crate::context::Context;
-use crate::document::Document;
 use crate::error::{Class, SecretError};
 use crate::mode::Mode;
 use crate::policy::Decision;
-use crate::problem::Problem;
-use crate::resiliency::{Policies, Policy, Resiliency};
-use crate::resolver::Resolver;
+use crate::resiliency::{Policies, Policy};
 use crate::secret::{Secret, SecretValue};
 use crate::stores::{BulkRequest, SecretRequest};
 
 /// The version of Dapr whose behavior is served.
 pub const DAPR_VERSION: &str = "1.18.3";
-
-/// What is loaded: exchanged as a whole, so that a request sees the old or the new.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Loaded {
-    /// Answers for secrets; its stores are those that requests can name.
-    pub resolver: Resolver,
-    /// Every component that is loaded, for the metadata.
-    pub components: Vec<LoadedComponent>,
-    /// Configuration stores by name.
-    pub configurations: BTreeMap<String, Arc<dyn ConfigurationStore>>,
-    /// Components that could not be loaded and may fail, for metrics.
-    pub failed: Vec<LoadedComponent>,
-    /// What is wrong and does not keep the rest from being served, for the status page.
-    pub problems: Vec<Problem>,
-    /// The documents whose components are served with their references resolved, where
-    /// [`Options::components`](crate::api::Options::components) says so.
-    pub documents: Arc<[Document]>,
-    /// What is done where a store, or the app that is told of configuration, fails to answer.
-    pub resiliency: Resiliency,
-    /// The same for each store.
-    pub(crate) policies: Policies,
-}
-
-impl fmt::Debug for Loaded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded")
-            .field("resolver", &self.resolver)
-            .field("components", &self.components)
-            .field("configurations", &self.configurations.keys())
-            .field("failed", &self.failed)
-            .field("problems", &self.problems)
-            .field("documents", &self.documents)
-            .field("resiliency", &self.resiliency)
-            .field("policies", &self.policies)
-            .finish()
-    }
-}
-
-impl Loaded {
-    /// What a resolver answers for, with the components to name in the metadata.
-    pub fn new(resolver: Resolver, components: Vec<LoadedComponent>) -> Self {
-        Self {
-            resolver,
-            components,
-            configurations: BTreeMap::new(),
-            failed: Vec::new(),
-            problems: Vec::new(),
-            documents: Arc::default(),
-            resiliency: Resiliency::default(),
-            policies: Policies::default(),
-        }
-    }
-
-    /// Sets what is done where a store, or the app that is told of configuration, fails to answer.
-    #[must_use]
-    pub fn with_resiliency(mut self, resiliency: Resiliency) -> Self {
-        self.resiliency = resiliency;
-        self
-    }
-
-    /// Sets the documents whose components are served with their references resolved, and listed on
-    /// the status page.
-    #[must_use]
-    pub fn with_documents(mut self, documents: impl Into<Arc<[Document]>>) -> Self {
-        self.documents = documents.into();
-        self
-    }
-
-    /// Adds a configuration store under a name.
-    #[must_use]
-    pub fn with_configuration(
-        mut self,
-        name: impl Into<String>,
-        store: Arc<dyn ConfigurationStore>,
-    ) -> Self {
-        self.configurations.insert(name.into(), store);
-        self
-    }
-}
-
-/// A component, as the metadata names it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct LoadedComponent {
-    /// Its name.
-    pub name: String,
-    /// Its `spec.type`.
-    pub component_type: String,
-    /// Its `spec.version`.
-    pub version: String,
-    /// What it can do, in Dapr's words.
-    pub capabilities: Vec<String>,
-}
-
-impl LoadedComponent {
-    /// A component without capabilities.
-    pub fn new(
-        name: impl Into<String>,
-        component_type: impl Into<String>,
-        version: impl Into<String>,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            component_type: component_type.into(),
-            version: version.into(),
-            capabilities: Vec::new(),
-        }
-    }
-
-    /// The same with capabilities.
-    #[must_use]
-    pub fn with_capabilities(mut self, capabilities: Vec<String>) -> Self {
-        self.capabilities = capabilities;
-        self
-    }
-}
-
-/// Whose server this is, and how it reaches the app.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Identity {
-    /// The app id.
-    pub app_id: String,
-    /// The namespace, for stores that read by namespace.
-    pub namespace: Option<String>,
-    /// The app's port, if it has one.
-    pub app_port: Option<u16>,
-    /// What the app speaks there: `http`, `https`, `h2c`, `grpc` or `grpcs`.
-    pub app_protocol: String,
-    /// The host that the app listens on.
-    pub app_host: String,
-    /// The authorities, in PEM, of which one must have signed the app's certificate, where it speaks
-    /// `https` or `grpcs`. Without them those of the operating system count, or on this machine any
-    /// certificate is accepted.
-    pub app_authorities: Option<PathBuf>,
-    /// How the app is asked for its health; not at all.
-    pub app_health: Option<AppHealthCheck>,
-}
-
-impl Identity {
-    /// An app without a port.
-    pub fn new(app_id: impl Into<String>) -> Self {
-        Self {
-            app_id: app_id.into(),
-            namespace: None,
-            app_port: None,
-            app_protocol: "http".to_owned(),
-            app_host: "127.0.0.1".to_owned(),
-            app_authorities: None,
-            app_health: None,
-        }
-    }
-}
 
 /// The state behind every listener.
 pub(crate) struct Service {

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 
 use super::Status;
 use super::arguments::ServeArguments;
-use super::loading::fatal;
+use super::refusal::fatal;
 
 /// An app that has been started; killed when dropped.
 #[derive(Debug)]

@@ -16,14 +16,16 @@ use keyref::error::Class;
 use keyref::problem::{Problem, terminal_safe};
 use keyref::stores::{self, Grants, StoreConfig, StoreError};
 use keyref::{
-    Cache, Context, Document, Earlier, InspectedComponent, Mode, ResolvedComponent, Resolver, Value,
+    Cache, Context, Document, Earlier, InspectedComponent, ResolvedComponent, Resolver, Value,
 };
 
 use super::arguments::Global;
+use super::diagnostics;
+use super::findings::Findings;
 use super::given::Need;
 use super::inputs::{Snapshot, StoreFile};
+use super::refusal::Refusal;
 use super::session::{self, Session, Surroundings};
-use super::{Status, diagnostics};
 
 /// What a component can do, in Dapr's words: the kinds that can keep several values in a secret.
 const MULTIPLE_VALUES: &str = "MULTIPLE_KEY_VALUES_PER_SECRET";
@@ -274,14 +276,9 @@ impl Served {
         is_any && !self.waiting.contains(name)
     }
 
-    /// Whether a store cannot be opened yet.
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// Stores that cannot be opened yet.
-    pub(super) fn waiting(&self) -> &BTreeSet<String> {
-        &self.waiting
+    /// How many stores cannot be opened yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// What is wrong and could be served as it was before: an error, or why a store is not open that
@@ -456,159 +453,5 @@ fn capabilities(component: &Component) -> Vec<String> {
         "secretstores.kubernetes" => vec![MULTIPLE_VALUES.to_owned()],
         "secretstores.local.file" if is_multiple() => vec![MULTIPLE_VALUES.to_owned()],
         _ => Vec::new(),
-    }
-}
-
-/// Tells what ends a load from what does not.
-struct Findings {
-    mode: Mode,
-    /// Whether something is served already: what policy denies then goes, and ends nothing.
-    is_reload: bool,
-    /// Components that may fail.
-    optional: BTreeSet<String>,
-    /// The components, each with its type as Dapr shows it.
-    types: BTreeMap<String, String>,
-    tolerated: Vec<Problem>,
-}
-
-impl Findings {
-    fn of(components: &[InspectedComponent], mode: Mode) -> Self {
-        let components = components.iter().map(|inspected| &inspected.component);
-        let optional = components
-            .clone()
-            .filter(|component| component.ignore_errors);
-        Self {
-            mode,
-            is_reload: false,
-            optional: optional.map(|component| component.name.clone()).collect(),
-            types: components
-                .map(|component| {
-                    let shown = terminal_safe(&session::type_of(component));
-                    (component.name.clone(), shown)
-                })
-                .collect(),
-            tolerated: Vec::new(),
-        }
-    }
-
-    /// Logs what does not end the load.
-    fn judge(&mut self, problems: Vec<Problem>) -> std::result::Result<(), Refusal> {
-        let problems = problems.into_iter();
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            problems.partition(|problem| self.is_fatal(problem));
-        if !errors.is_empty() {
-            return Err(Refusal {
-                problems: errors,
-                types: self.types.clone(),
-                is_of_configuration: false,
-            });
-        }
-        warnings.iter().for_each(log);
-        self.tolerated.extend(warnings);
-        Ok(())
-    }
-
-    /// The configuration stores whose references cannot be had yet, and what to say meanwhile.
-    fn waiting(&self, problems: &[Problem]) -> BTreeMap<String, StoreError> {
-        let waiting = problems.iter().filter_map(|problem| {
-            let subject = problem.subject.as_ref().filter(|_| self.waits(problem))?;
-            Some((subject.component.clone(), StoreError::waiting(problem)))
-        });
-        waiting.collect()
-    }
-
-    /// Whether a problem will pass: a store that another one needs does not answer.
-    fn waits(&self, problem: &Problem) -> bool {
-        let subject = problem.subject.as_ref();
-        let is_known = subject.is_some_and(|subject| self.types.contains_key(&subject.component));
-        is_known && diagnostics::is_error(problem) && problem.class.retry_helps()
-    }
-
-    /// Whether a problem ends the load. As in Dapr, what `ignoreErrors` marks does not; in Dapr mode
-    /// a document that is not YAML does not either.
-    fn is_fatal(&self, problem: &Problem) -> bool {
-        let subject = problem.subject.as_ref();
-        let is_optional = subject.is_some_and(|subject| self.optional.contains(&subject.component));
-        let is_left_out = self.mode == Mode::Dapr && problem.class == Class::DocumentSyntax;
-        let is_denied = self.is_reload && problem.class == Class::PolicyDenied && subject.is_some();
-        let is_tolerated = is_optional || is_left_out || is_denied || self.waits(problem);
-        diagnostics::is_error(problem) && !is_tolerated
-    }
-}
-
-/// Why nothing could be loaded.
-#[derive(Default)]
-pub(super) struct Refusal {
-    /// What is wrong. Warnings may be among it.
-    pub(super) problems: Vec<Problem>,
-    /// The components, each with its type as Dapr shows it.
-    types: BTreeMap<String, String>,
-    /// Whether it is because of a configuration.
-    is_of_configuration: bool,
-}
-
-impl From<Vec<Problem>> for Refusal {
-    /// Those of configurations.
-    fn from(problems: Vec<Problem>) -> Self {
-        Self {
-            problems,
-            types: BTreeMap::new(),
-            is_of_configuration: true,
-        }
-    }
-}
-
-impl Refusal {
-    /// Logs it, at last in Dapr's words, and says how the command ends.
-    pub(super) fn end(&self) -> Status {
-        self.problems.iter().for_each(log);
-        let mut errors = self.problems.iter();
-        let text = match errors.find(|problem| diagnostics::is_error(problem)) {
-            None => "nothing could be loaded".to_owned(),
-            Some(problem) => self.text(problem),
-        };
-        fatal(&text);
-        session::status(&self.problems)
-    }
-
-    fn text(&self, problem: &Problem) -> String {
-        let message = &problem.message;
-        if self.is_of_configuration {
-            return format!("error loading configuration: {message}");
-        }
-        if message.starts_with("duplicate definition of ") {
-            return format!("failed to load components: {message}");
-        }
-        let subject = problem.subject.as_ref();
-        let name = subject.map_or("", |subject| subject.component.as_str());
-        let Some(component_type) = self.types.get(name) else {
-            return message.clone();
-        };
-        let name = terminal_safe(name);
-        // Twice, as Dapr says it.
-        let failure = format!(
-            "[INIT_COMPONENT_FAILURE]: initialization error occurred for {name} \
-             ({component_type}): "
-        );
-        format!("process component {name} error: {failure}{failure}{message}")
-    }
-}
-
-/// Logs what ends the start, and says how the command ends.
-pub(super) fn fatal(message: &str) -> Status {
-    tracing::error!(fatal = true, "Fatal error from runtime: {message}");
-    Status::Fault
-}
-
-/// Logs a problem with its place and what to do about it.
-pub(super) fn log(problem: &Problem) {
-    let place = problem.place.as_ref().map(ToString::to_string);
-    let (place, hint) = (place.as_deref(), Some(problem.hint.as_str()));
-    let hint = hint.filter(|hint| !hint.is_empty());
-    let class = problem.class.code();
-    if diagnostics::is_error(problem) {
-        tracing::error!(place, hint, class, "{}", problem.message);
-    } else {
-        tracing::warn!(place, hint, class, "{}", problem.message);
     }
 }

@@ -2,8 +2,8 @@
 //! stores that could not be opened before.
 //!
 //! What is broken does not keep the rest from being taken over: a file counts as it was before, and
-//! a store that can no longer be opened stays as it is. A store that needs another one which does not
-//! answer is tried again and again.
+//! a store that can no longer be opened stays as it is. All of that is tried again and again, and so
+//! is a store that needs another one which does not answer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,21 +13,24 @@ use keyref::error::Class;
 use keyref::problem::Problem;
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
 use super::arguments::{Global, ServeArguments};
 use super::inputs::Snapshot;
-use super::loading::{self, Before, Served, load};
+use super::loading::{Before, Served, load};
+use super::refusal;
 use super::serve::effective;
 use super::watch::{Change, Watch};
 
 /// How long a change waits for stores that others need.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// How long until stores are tried that wait for others. Doubled each time.
+/// How long until it is tried again what could not be taken over. Doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest of these times.
 const LAST_RETRY: Duration = Duration::from_mins(1);
-/// How long a retry waits for those others.
+/// How long that waits for stores that others need.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is served, and what it was read from.
@@ -40,22 +43,27 @@ pub(super) struct Reloading<'s> {
     /// The files that are served: as they were seen, but for those that are broken.
     good: Snapshot,
     served: Served,
+    /// How much is not served as it was seen: files and stores that are as they were before, and
+    /// stores that wait for others.
+    left: usize,
     retry: Option<Retry>,
 }
 
-/// When stores are tried again that wait for others.
-#[derive(Clone, Copy, Debug)]
+/// When it is tried again.
+#[derive(Clone, Debug)]
 struct Retry {
     at: Instant,
     wait: Duration,
+    /// Stores among it whose files have changed.
+    renewed: BTreeSet<String>,
 }
 
 /// What came of a load.
 struct Reloaded {
     /// Nothing where what was loaded before is still served.
     served: Option<(Snapshot, Served)>,
-    /// Whether a store waits for others, or is kept while its new form does.
-    is_waiting: bool,
+    /// How much is not served as it was seen.
+    left: usize,
     /// What is wrong and counts as it was before.
     wrong: Vec<Problem>,
 }
@@ -68,7 +76,7 @@ impl<'s> Reloading<'s> {
         snapshot: Snapshot,
         served: Served,
     ) -> Self {
-        let retry = served.is_waiting().then(Retry::first);
+        let left = served.waiting();
         Self {
             global,
             arguments,
@@ -76,7 +84,8 @@ impl<'s> Reloading<'s> {
             seen: snapshot.clone(),
             good: snapshot,
             served,
-            retry,
+            left,
+            retry: Retry::after(None, left, BTreeSet::new()),
         }
     }
 
@@ -85,8 +94,8 @@ impl<'s> Reloading<'s> {
         watch.set_files_of_stores(self.served.files.clone());
         loop {
             let is_hot = self.served.settings.hot_reload != Some(false);
-            // A change does not wait for stores that are tried again: they are tried once more then.
-            let reloaded = tokio::select! {
+            // A change does not wait for what is tried again: that is tried once more then.
+            tokio::select! {
                 biased;
                 change = watch.change(hang_up, is_hot) => {
                     let Change { at_once, snapshot, mut renewed } = change;
@@ -94,28 +103,30 @@ impl<'s> Reloading<'s> {
                         renewed.extend(self.served.loaded.resolver.stores());
                     }
                     self.seen = snapshot;
-                    let reloaded = self.load(renewed, PATIENCE).await;
-                    self.take(reloaded, watch)
+                    let reloaded = self.load(renewed.clone(), PATIENCE).await;
+                    self.take(reloaded, watch);
+                    self.retry = Retry::after(None, self.left, renewed);
                 }
-                reloaded = self.retry() => match &reloaded {
-                    // Nothing has come of it.
-                    Reloaded { served: Some((_, served)), is_waiting: true, .. }
-                        if served.waiting() == self.served.waiting() => true,
-                    _ => self.take(reloaded, watch),
-                },
-            };
-            self.retry = reloaded.then(|| Retry::after(self.retry));
+                reloaded = self.try_again() => {
+                    if reloaded.left < self.left {
+                        self.take(reloaded, watch);
+                    }
+                    let renewed = self.retry.as_ref().map(|retry| retry.renewed.clone());
+                    self.retry = Retry::after(self.retry.take(), self.left, renewed.unwrap_or_default());
+                }
+            }
         }
     }
 
-    /// Serves what was loaded; whether stores wait for others.
-    fn take(&mut self, reloaded: Reloaded, watch: &Watch) -> bool {
+    /// Serves what was loaded.
+    fn take(&mut self, reloaded: Reloaded, watch: &Watch) {
+        self.left = reloaded.left;
         let wrong = &reloaded.wrong;
         let Some((snapshot, served)) = reloaded.served else {
             self.handle.note_reload(Reload::Failed, wrong);
             // Not before they change once more.
             watch.take_files_of_stores();
-            return self.served.is_waiting();
+            return;
         };
         let is_whole = snapshot == self.seen && wrong.is_empty();
         let outcome = if is_whole {
@@ -138,16 +149,17 @@ impl<'s> Reloading<'s> {
         watch.set_files_of_stores(served.files.clone());
         (self.good, self.served) = (snapshot, served);
         tracing::info!("reloaded");
-        reloaded.is_waiting
     }
 
-    /// Waits until it is time, and tries stores again that wait for others.
-    async fn retry(&self) -> Reloaded {
-        let Some(Retry { at, wait }) = self.retry else {
+    /// Waits until it is time, and tries again, without a word and with more patience, what is not
+    /// served as it was seen.
+    async fn try_again(&self) -> Reloaded {
+        let Some(Retry { at, wait, renewed }) = &self.retry else {
             return std::future::pending().await;
         };
-        tokio::time::sleep_until(at).await;
-        self.load(BTreeSet::new(), wait.min(LONGEST_PATIENCE)).await
+        tokio::time::sleep_until(*at).await;
+        let loading = self.load(renewed.clone(), (*wait).min(LONGEST_PATIENCE));
+        loading.with_subscriber(NoSubscriber::default()).await
     }
 
     /// Loads what was seen. A file that is broken is loaded as it was before; a store that cannot be
@@ -159,7 +171,7 @@ impl<'s> Reloading<'s> {
             renewed,
             kept: BTreeSet::new(),
         };
-        let (mut reverted, mut is_waiting, mut wrong) = (BTreeSet::new(), false, Vec::new());
+        let (mut reverted, mut wrong) = (BTreeSet::new(), Vec::new());
         let served = loop {
             let snapshot = self.seen.with(&self.good, &reverted);
             let loaded = match load(self.global, &snapshot, &before, patience).await {
@@ -175,11 +187,10 @@ impl<'s> Reloading<'s> {
             match &loaded {
                 Ok(served) => {
                     let losses = served.losses(&before).into_iter();
-                    is_waiting |= served.is_waiting();
                     self.give_way(losses, &mut reverted, &mut before, &mut wrong);
                 }
                 Err(refusal) => {
-                    refusal.problems.iter().for_each(loading::log);
+                    refusal.problems.iter().for_each(refusal::log);
                     let problems = refusal.problems.iter();
                     self.give_way(problems.clone(), &mut reverted, &mut before, &mut wrong);
                     problems.for_each(|problem| note(&mut wrong, problem));
@@ -197,9 +208,14 @@ impl<'s> Reloading<'s> {
                 break loaded.ok().map(|served| (snapshot, served));
             }
         };
+        let waiting = match &served {
+            Some((_, served)) => served.waiting(),
+            // All of it.
+            None => usize::MAX,
+        };
         Reloaded {
+            left: waiting.saturating_add(reverted.len() + before.kept.len()),
             served,
-            is_waiting,
             wrong,
         }
     }
@@ -234,23 +250,14 @@ impl<'s> Reloading<'s> {
 }
 
 impl Retry {
-    fn first() -> Self {
-        Self {
-            at: Instant::now() + FIRST_RETRY,
-            wait: FIRST_RETRY,
-        }
-    }
-
-    /// The one after this, if there was one.
-    fn after(last: Option<Self>) -> Self {
-        let Some(Self { wait, .. }) = last else {
-            return Self::first();
-        };
-        let wait = (wait * 2).min(LAST_RETRY);
-        Self {
+    /// The one after another, where anything is left.
+    fn after(last: Option<Self>, left: usize, renewed: BTreeSet<String>) -> Option<Self> {
+        let wait = last.map_or(FIRST_RETRY, |last| (last.wait * 2).min(LAST_RETRY));
+        (left > 0).then(|| Self {
             at: Instant::now() + wait,
             wait,
-        }
+            renewed,
+        })
     }
 }
 

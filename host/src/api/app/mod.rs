@@ -28,7 +28,7 @@ pub(crate) use self::delivery::deliver;
 pub use self::health::AppHealthCheck;
 pub(crate) use self::health::{Health, watch};
 use crate::api::access::TOKEN_HEADER;
-use crate::api::service::Identity;
+use crate::api::identity::Identity;
 use crate::api::token::Token;
 use crate::api::{go, items};
 use crate::configuration::Items;
@@ -330,7 +330,7 @@ mod tests {
     use std::time::Duration;
 
     use super::App;
-    use crate::api::service::Identity;
+    use crate::api::identity::Identity;
 
     #[test]
     fn an_app_speaks_what_dapr_knows() {

@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::api::service::Identity;
+use crate::api::identity::Identity;
 use crate::client_tls::{self, Authorities, Check, Unfit};
 
 /// TLS towards the app. Dapr accepts any certificate. Here that is so on this machine alone, where

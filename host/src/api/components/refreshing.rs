@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api::components::state::{Revisions, State, state_after, state_within, tells_same};
-use crate::api::service::{Loaded, Service};
+use crate::api::loaded::Loaded;
+use crate::api::service::Service;
 use crate::context::Context;
 use crate::problem::Problem;
 

@@ -1,6 +1,6 @@
 //! Dapr's gRPC API: the same requests, with its statuses and details.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,26 +10,25 @@ use http::header::USER_AGENT;
 use http::{Extensions, HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
 use prost::Message;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service as _;
 use tonic::metadata::MetadataValue;
-use tonic::{Code as GrpcCode, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
-use zeroize::Zeroize as _;
+use tonic_types::StatusExt as _;
 
+use self::messages::{items_of, reveal};
 use self::proto::dapr_server::{Dapr, DaprServer};
+use self::status::{MISMATCH, unauthenticated, unavailable};
 use crate::api::access::{Api, ApiLists, TOKEN_HEADER};
 use crate::api::audit::{AuditRecord, Caller};
-use crate::api::fault::{CLASS, Code, Fault};
+use crate::api::fault::Code;
 use crate::api::grant::Grant;
 use crate::api::metadata::{self, PLACEMENT};
 use crate::api::metrics::{self, Denial, Metrics};
 use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, STALE, Service};
 use crate::api::traces::{AskedStore, GrpcSpan};
-use crate::configuration::{Item, Items, ItemsRequest};
-use crate::error::Class;
-use crate::secret::Secret;
+use crate::configuration::ItemsRequest;
 
 #[expect(
     clippy::pedantic,
@@ -45,10 +44,10 @@ use crate::secret::Secret;
 )]
 #[rustfmt::skip]
 mod proto;
+mod messages;
 mod reflection;
+mod status;
 
-/// The domain of Dapr's error details.
-const DOMAIN: &str = "dapr.io";
 /// The beginning of the paths of Dapr's own methods.
 pub(crate) const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 
@@ -270,43 +269,6 @@ fn caller(service: &Service, extensions: &Extensions, headers: &HeaderMap) -> Op
     let token = headers.get(TOKEN_HEADER).map(HeaderValue::as_bytes);
     let token = service.access.proves(token);
     Some(Caller::of("grpc", extensions, headers, token))
-}
-
-/// What is said to a caller whose token is not, or no longer, the right one.
-const MISMATCH: &str = "authentication error: api token mismatch";
-
-fn unauthenticated(detail: &str) -> Status {
-    of_http(GrpcCode::Unauthenticated, "Unauthorized", 401, detail)
-}
-
-/// For a method that the lists of APIs take away.
-fn unavailable() -> Status {
-    let detail = "requested endpoint is not available";
-    of_http(GrpcCode::Unimplemented, "Not Implemented", 501, detail)
-}
-
-/// A status as Dapr makes it of one of HTTP.
-fn of_http(code: GrpcCode, text: &str, http: u16, detail: &str) -> Status {
-    let metadata = [
-        ("http.code", http.to_string()),
-        ("http.error_message", detail.to_owned()),
-    ];
-    let metadata = metadata.map(|(name, value)| (name.to_owned(), value));
-    let details = ErrorDetails::with_error_info(text, DOMAIN, HashMap::from(metadata));
-    Status::with_error_details(code, text, details)
-}
-
-impl From<Fault> for Status {
-    fn from(fault: Fault) -> Self {
-        let class = fault
-            .class
-            .map(|class| (CLASS.to_owned(), class.code().to_owned()));
-        let metadata: HashMap<_, _> = class.into_iter().collect();
-        let details = ErrorDetails::with_error_info(fault.code.name(), DOMAIN, metadata);
-        let code = GrpcCode::from_i32(fault.code.grpc_status());
-        fault.log();
-        Self::with_error_details(code, fault.message, details)
-    }
 }
 
 /// The methods.
@@ -604,45 +566,5 @@ impl Dapr for Calls {
             force.is_some_and(|force| force.as_encoded_bytes().eq_ignore_ascii_case(b"true"));
         self.service.shut_down(is_forced);
         Ok(tonic::Response::new(()))
-    }
-}
-
-/// Items as gRPC has them.
-fn items_of(items: Items) -> BTreeMap<String, proto::ConfigurationItem> {
-    let items = items.into_iter().map(|(key, item)| {
-        let Item {
-            value,
-            version,
-            metadata,
-        } = item;
-        let item = proto::ConfigurationItem {
-            value,
-            version,
-            metadata,
-        };
-        (key, item)
-    });
-    items.collect()
-}
-
-/// A secret's values as gRPC's text: this is the answer that was asked for.
-fn reveal(secret: &Secret) -> Result<BTreeMap<String, String>, Class> {
-    let mut data = proto::SecretResponse::default();
-    for (key, value) in secret.iter() {
-        let value = value.reveal_text().map_err(|_| Class::ValueNotText)?;
-        data.secrets.insert(key.to_owned(), value.to_owned());
-    }
-    Ok(std::mem::take(&mut data.secrets))
-}
-
-impl Drop for proto::SecretResponse {
-    fn drop(&mut self) {
-        self.secrets.values_mut().for_each(String::zeroize);
-    }
-}
-
-impl Drop for proto::GetSecretResponse {
-    fn drop(&mut self) {
-        self.data.values_mut().for_each(String::zeroize);
     }
 }

@@ -35,7 +35,9 @@ pub use self::settings::MetricsSettings;
 pub(crate) use self::text::CONTENT_TYPE;
 use crate::api::audit::AuditCounts;
 use crate::api::fault::Code;
-use crate::api::service::{DAPR_VERSION, Identity, Loaded, LoadedComponent};
+use crate::api::identity::Identity;
+use crate::api::loaded::{Loaded, LoadedComponent};
+use crate::api::service::DAPR_VERSION;
 use crate::cache::CacheStats;
 use crate::resiliency::Policies;
 

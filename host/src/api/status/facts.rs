@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use crate::api::audit::timestamp;
-use crate::api::service::{DAPR_VERSION, Loaded, Service};
+use crate::api::loaded::Loaded;
+use crate::api::service::{DAPR_VERSION, Service};
 use crate::api::status::Kept;
 use crate::api::status::listing::Listing;
 use crate::api::status::recent::Entry;
@@ -43,7 +44,7 @@ pub(super) struct Facts {
     /// Whether components are resolved here, and when they were last.
     pub(super) resolving: Option<ResolvingFacts>,
     #[serde(serialize_with = "shared")]
-    pub(super) components: Arc<Vec<ComponentFacts>>,
+    pub(super) components: Arc<[ComponentFacts]>,
     /// What the cache has done; nothing where it is off.
     pub(super) cache: Option<CacheFacts>,
     /// The last requests for secrets, the newest first.
@@ -259,8 +260,8 @@ impl Facts {
     }
 }
 
-fn shared<T: Serialize, S: Serializer>(what: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    T::serialize(what, serializer)
+fn shared<T: Serialize, S: Serializer>(all: &Arc<[T]>, serializer: S) -> Result<S::Ok, S::Error> {
+    all.as_ref().serialize(serializer)
 }
 
 fn each_shared<T: Serialize, S: Serializer>(

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 
-use crate::api::service::{Loaded, LoadedComponent, Service};
+use crate::api::loaded::{Loaded, LoadedComponent};
+use crate::api::service::Service;
 use crate::api::status::Kept;
 use crate::api::status::facts::{HealthFacts, StoreFacts};
 use crate::api::status::reference::{ComponentFacts, Resolved};
@@ -21,7 +22,7 @@ pub(super) struct Listings(Mutex<Option<(Weak<Loaded>, Arc<Listing>)>>);
 /// What is loaded, as it is listed.
 #[derive(Debug)]
 pub(super) struct Listing {
-    components: Arc<Vec<ComponentFacts>>,
+    components: Arc<[ComponentFacts]>,
     /// The components that may fail.
     optional: BTreeSet<String>,
 }
@@ -54,17 +55,17 @@ impl Listing {
         let optional = optional.filter(|component| component.ignore_errors);
         Self {
             optional: optional.map(|component| component.name.clone()).collect(),
-            components: Arc::new(components.iter().map(ComponentFacts::of).collect()),
+            components: components.iter().map(ComponentFacts::of).collect(),
         }
     }
 
     /// The components, with what came of resolving them.
-    pub(super) fn components(&self, resolved: Option<&Resolved>) -> Arc<Vec<ComponentFacts>> {
+    pub(super) fn components(&self, resolved: Option<&Resolved>) -> Arc<[ComponentFacts]> {
         match resolved.and_then(|resolved| resolved.state.as_ref()) {
             None => Arc::clone(&self.components),
             Some(state) => {
                 let components = self.components.iter();
-                Arc::new(components.map(|facts| facts.resolved(state)).collect())
+                components.map(|facts| facts.resolved(state)).collect()
             }
         }
     }
