@@ -337,6 +337,11 @@ impl StoreFile {
         }
     }
 
+    /// Whether the other is the same file, read at the same time.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.path == other.path && self.taken == other.taken
+    }
+
     /// Whether this is its path.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         self.path == path

@@ -98,11 +98,11 @@ impl<'s> Reloading<'s> {
             tokio::select! {
                 biased;
                 change = watch.change(hang_up, is_hot) => {
-                    let Change { at_once, snapshot, mut renewed } = change;
+                    let Change { at_once, snapshot, of_stores, mut renewed } = change;
                     if at_once {
                         renewed.extend(self.served.loaded.resolver.stores());
                     }
-                    self.seen = snapshot;
+                    (self.seen, self.served.files) = (snapshot, of_stores);
                     let reloaded = self.load(renewed.clone(), PATIENCE).await;
                     self.take(reloaded, watch);
                     self.retry = Retry::after(None, self.left, renewed);

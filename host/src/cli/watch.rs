@@ -31,6 +31,8 @@ pub(super) struct Change {
     pub(super) at_once: bool,
     /// What the files hold.
     pub(super) snapshot: Snapshot,
+    /// The files of stores, as they were seen.
+    pub(super) of_stores: BTreeMap<String, StoreFile>,
     /// Stores whose own files have changed.
     pub(super) renewed: BTreeSet<String>,
 }
@@ -48,9 +50,18 @@ impl Watch {
         }
     }
 
-    /// Watches these files of stores from now on.
-    pub(super) fn set_files_of_stores(&self, of_stores: BTreeMap<String, StoreFile>) {
-        self.lock().of_stores = of_stores;
+    /// Watches these files of stores from now on. What is known of those that were not read again
+    /// stays.
+    pub(super) fn set_files_of_stores(&self, mut of_stores: BTreeMap<String, StoreFile>) {
+        let mut files = self.lock();
+        for (name, file) in &mut of_stores {
+            if let Some(known) = files.of_stores.remove(name)
+                && known.is_of(file)
+            {
+                *file = known;
+            }
+        }
+        files.of_stores = of_stores;
     }
 
     /// Takes the files of stores for read as they are: they count again once they change.
@@ -87,9 +98,10 @@ impl Watch {
             let changed = of_stores
                 .iter_mut()
                 .filter_map(|(name, file)| file.look().then(|| name.clone()));
-            (snapshot, changed.collect::<BTreeSet<_>>())
+            let changed: BTreeSet<_> = changed.collect();
+            (snapshot, changed, of_stores.clone())
         });
-        let (snapshot, renewed) = looking.await.ok()?;
+        let (snapshot, renewed, of_stores) = looking.await.ok()?;
         match snapshot {
             Ok(snapshot) => {
                 self.failing = None;
@@ -98,6 +110,7 @@ impl Watch {
                 is_changed.then_some(Change {
                     at_once,
                     snapshot,
+                    of_stores,
                     renewed,
                 })
             }
