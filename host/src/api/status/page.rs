@@ -133,7 +133,8 @@ fn problems(page: &mut Markup, facts: &Facts) {
         let is_error = problem.severity == "error";
         let tone = if is_error { Tone::Bad } else { Tone::Warn };
         let (component, property) = (problem.component.as_deref(), problem.property.as_deref());
-        let about = [component, property].into_iter().flatten();
+        let about = [component.or(Some("–")), property];
+        let about = about.into_iter().flatten();
         table.row([
             place,
             state(tone, problem.class),
