@@ -518,11 +518,6 @@ fn an_embedder_serves_the_same_and_secrets_are_asked_for_again() {
     let server = runtime.block_on(api::Server::bind(options)).unwrap();
     let (handle, address) = (server.handle(), server.components().unwrap());
     let running = runtime.spawn(server.run());
-    assert_eq!(ask_at(address, "GET /v1/components", &[], "").status, 503);
-    let method = format!("{COMPONENTS}/List");
-    let reply: Reply<List> = call_at(address, &method, &Empty {}, &[]);
-    assert_eq!(reply.status, 14);
-
     let store = Changing::default();
     let resolver = Resolver::builder().store("vault", store.clone());
     let document = Document::new("a.yaml", component("a", "one"));
@@ -569,6 +564,41 @@ impl SecretStore for Hanging {
     ) -> Result<BTreeMap<String, Secret>, StoreError> {
         std::future::pending().await
     }
+}
+
+#[test]
+fn a_list_waits_for_the_first_that_is_resolved() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut options = Options::new(Identity::new(""));
+    options.components = Some(ComponentsOptions::new(([127, 0, 0, 1], 0).into()));
+    let server = runtime.block_on(api::Server::bind(options)).unwrap();
+    let (handle, address) = (server.handle(), server.components().unwrap());
+    runtime.spawn(server.run());
+    let over_http =
+        || std::thread::spawn(move || ask_at(address, "GET /v1/components/a", &[], "").status);
+    let over_grpc = || {
+        std::thread::spawn(move || {
+            let method = format!("{COMPONENTS}/List");
+            let reply: Reply<List> = call_at(address, &method, &Empty {}, &[]);
+            reply.status
+        })
+    };
+    let begin = Instant::now();
+    let early = (over_http(), over_grpc());
+    assert_eq!(early.0.join().unwrap(), 503);
+    assert_eq!(early.1.join().unwrap(), 14);
+    assert!(begin.elapsed() >= Duration::from_secs(5));
+
+    let waiting = (over_http(), over_grpc());
+    std::thread::sleep(SILENCE);
+    let store = Changing::default();
+    store.set(Some("s3cr3t-1"));
+    let resolver = Resolver::builder().store("vault", store).build().unwrap();
+    let a = Document::new("a.yaml", component("a", "one"));
+    handle.load(Loaded::new(resolver, Vec::new()).with_documents([a]));
+    assert_eq!(waiting.0.join().unwrap(), 200);
+    assert_eq!(waiting.1.join().unwrap(), 0);
+    handle.end_now();
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Components for Calls {
         &self,
         request: tonic::Request<proto::ListRequest>,
     ) -> Result<tonic::Response<proto::ListResponse>, Status> {
-        let state = self.inner.state();
+        let state = self.inner.state().await;
         let state = state.ok_or_else(|| Status::unavailable("not resolved yet"))?;
         let recipient = recipient(&request)?;
         let components = state.iter().map(|(key, shown)| component(key, shown));

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use tonic::body::Body;
@@ -27,9 +28,9 @@ const COMPONENTS: &str = "/v1/components";
 const UNAUTHENTICATED: &str = "unauthenticated";
 
 /// Answers a request.
-pub(super) fn answer<B>(
+pub(super) async fn answer(
     inner: &Inner,
-    request: &Request<B>,
+    request: &Parts,
     recipient: Recipient,
     may_call: bool,
 ) -> Response<Body> {
@@ -37,19 +38,19 @@ pub(super) fn answer<B>(
         let answer = refusal(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, WRONG_TOKEN);
         return with_header(answer, WWW_AUTHENTICATE, "Bearer");
     }
-    let rest = request.uri().path().strip_prefix(COMPONENTS);
+    let rest = request.uri.path().strip_prefix(COMPONENTS);
     let name = match rest.map(|rest| (rest, rest.strip_prefix('/'))) {
         Some(("" | "/", _)) => None,
         Some((_, Some(name))) => Some(name),
         _ => return refusal(StatusCode::NOT_FOUND, "not-found", "no such path"),
     };
-    if request.method() != Method::GET {
+    if request.method != Method::GET {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         let answer = refusal(status, "method-not-allowed", "components are only read");
         return with_header(answer, ALLOW, "GET");
     }
     let query = |name| {
-        let mut pairs = go::query_pairs(request.uri().query().unwrap_or_default());
+        let mut pairs = go::query_pairs(request.uri.query().unwrap_or_default());
         pairs.find_map(|(found, value)| (found == name).then_some(value))
     };
     let is_watch = query("watch").is_some_and(|value| ["", "1", "true"].contains(&value.as_str()));
@@ -63,7 +64,7 @@ pub(super) fn answer<B>(
             ),
         };
     }
-    let Some(state) = inner.state() else {
+    let Some(state) = inner.state().await else {
         return refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",

@@ -48,6 +48,9 @@ mod watching;
 /// How many may watch at a time: each takes memory for the revisions that it knows.
 const MOST_WATCHERS: usize = 1_000;
 
+/// How long a list is waited for that has not been resolved for the first time.
+const FIRST_STATE: Duration = Duration::from_secs(5);
+
 /// What a caller is told who may not know.
 const WRONG_TOKEN: &str = "the token of `authorization: Bearer TOKEN` is missing or wrong";
 
@@ -134,7 +137,7 @@ impl Components {
         let inner = &self.inner;
         let refreshed = inner.refreshed.lock();
         Resolved {
-            state: inner.state(),
+            state: inner.states.borrow().clone(),
             refreshed: *refreshed.unwrap_or_else(PoisonError::into_inner),
             every: inner.refresh,
         }
@@ -185,15 +188,20 @@ impl Components {
         if is_grpc {
             self.grpc.answer(request, recipient, may_call).await
         } else {
-            http::answer(&self.inner, &request, recipient, may_call)
+            let (head, _) = request.into_parts();
+            http::answer(&self.inner, &head, recipient, may_call).await
         }
     }
 }
 
 impl Inner {
-    /// The components as they are now; nothing until they have been resolved for the first time.
-    fn state(&self) -> Option<Arc<State>> {
-        self.states.borrow().clone()
+    /// The components as they are now. Just after the start, they are waited for; nothing where
+    /// that takes too long.
+    async fn state(&self) -> Option<Arc<State>> {
+        let mut states = self.states.subscribe();
+        let first = states.wait_for(Option::is_some);
+        let state = tokio::time::timeout(FIRST_STATE, first).await;
+        state.ok()?.ok()?.clone()
     }
 
     /// Begins to watch; nothing where too many do.

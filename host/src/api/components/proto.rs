@@ -176,9 +176,9 @@ pub mod components_server {
     /// Generated trait containing gRPC methods that should be implemented for use with ComponentsServer.
     #[async_trait]
     pub trait Components: std::marker::Send + std::marker::Sync + 'static {
-        /// Lists the components as they are now, by kind and name. UNAVAILABLE until they have been
-        /// resolved for the first time, and RESOURCE_EXHAUSTED where they do not fit into one message:
-        /// `Watch` has one message for each.
+        /// Lists the components as they are now, by kind and name. Just after the start, it waits for 5 s
+        /// until they have been resolved for the first time, and is UNAVAILABLE then. RESOURCE_EXHAUSTED
+        /// where they do not fit into one message: `Watch` has one message for each.
         async fn list(
             &self,
             request: tonic::Request<super::ListRequest>,
