@@ -242,11 +242,21 @@ fn types_that_are_denied_are_not_loaded() {
 }
 
 #[test]
-fn the_token_for_components_is_no_secret_of_a_store() {
-    let (_work, server) = two_stores(&[], &[("KEYREF_COMPONENTS_TOKEN", "t0ken"), ("OTHER", "v")]);
+fn what_opens_keyref_itself_is_no_secret_of_a_store() {
+    let own = [
+        "KEYREF_COMPONENTS_TOKEN",
+        "KEYREF_ADMIN_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    ];
+    let mut variables: Vec<_> = own.iter().map(|name| (*name, "key=t0ken")).collect();
+    variables.push(("OTHER", "v"));
+    let (_work, server) = two_stores(&[], &variables);
     let read = |ask: &str| server.ask(&format!("GET /v1.0/secrets/env/{ask}")).body;
     assert_eq!(read("OTHER"), "{\"OTHER\":\"v\"}\n");
-    assert!(!read("KEYREF_COMPONENTS_TOKEN").contains("t0ken"));
+    for name in own {
+        assert!(!read(name).contains("t0ken"), "{name}");
+    }
     assert!(!read("bulk").contains("t0ken"));
 }
 

@@ -166,12 +166,18 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Whether nobody may read a variable of this name: Dapr's own, the app's token, and those of our own
-/// which open every component and the status page.
+/// Whether nobody may read a variable of this name: Dapr's own, the app's token, those of our own
+/// which open every component and the status page, and the keys of whoever receives traces.
 pub(crate) fn is_refused(name: &str) -> bool {
     let name = name.to_uppercase();
-    [ADMIN_TOKEN, APP_API_TOKEN, COMPONENTS_TOKEN].contains(&name.as_str())
-        || name.starts_with("DAPR_")
+    let own = [
+        ADMIN_TOKEN,
+        APP_API_TOKEN,
+        COMPONENTS_TOKEN,
+        OTLP_HEADERS,
+        OTLP_TRACES_HEADERS,
+    ];
+    own.contains(&name.as_str()) || name.starts_with("DAPR_")
 }
 
 /// Whether an `envRef` may name this variable: by Dapr's list of refusals, and by the allow-list
