@@ -450,9 +450,12 @@ fn a_token_is_asked_for_as_a_password_and_an_address_of_all_needs_one() {
     drop(server);
 
     let public = ["--admin-port", "0", "--admin-listen-address", "0.0.0.0"];
-    let (status, log) = refused(work.path(), &public, &[]);
-    assert_eq!(status.code(), Some(2), "{log}");
-    assert!(log.contains("KEYREF_ADMIN_TOKEN"), "{log}");
+    let allowed = [&public[..], &["--allow-public-without-token"]].concat();
+    for arguments in [&public[..], &allowed] {
+        let (status, log) = refused(work.path(), arguments, &[]);
+        assert_eq!(status.code(), Some(2), "{log}");
+        assert!(log.contains("KEYREF_ADMIN_TOKEN"), "{log}");
+    }
     let token = [("KEYREF_ADMIN_TOKEN", "t")];
     let served = Server::start(work.path(), &public, &token);
     assert_eq!(at(&served).ip().to_string(), "0.0.0.0");

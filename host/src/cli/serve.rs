@@ -282,12 +282,11 @@ fn status(
     let mut options = StatusOptions::new(address);
     let file = arguments.admin_token_file.as_ref();
     options.token = token(environment, env::ADMIN_TOKEN, file)?;
-    let is_open = options.token.is_none() && !arguments.allow_public_without_token;
-    if is_open && !address.ip().is_loopback() {
+    // Unlike what apps call, nothing needs it to be open.
+    if options.token.is_none() && !address.ip().is_loopback() {
         bail!(
             "the names of secrets, and who has asked for them, would be shown on an address that \
-             others can reach, to everybody: set `{}`, listen on 127.0.0.1, or say \
-             `--allow-public-without-token`",
+             others can reach, to everybody: set `{}`, or listen on 127.0.0.1",
             env::ADMIN_TOKEN
         );
     }

@@ -49,10 +49,16 @@ fn is_local<B>(request: &Request<B>) -> bool {
     let mut all = of_uri.into_iter().chain(headers.map(|host| {
         let host = host.to_str().ok();
         let authority = host.and_then(|host| host.parse::<Authority>().ok());
-        authority.is_some_and(|authority| is_address(authority.host()))
+        authority.is_some_and(|authority| is_plain(&authority) && is_address(authority.host()))
     }));
     all.next()
         .is_some_and(|first| first && all.all(|next| next))
+}
+
+/// Whether nothing but a port follows the host, and nothing precedes it.
+fn is_plain(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    rest.is_some_and(|rest| rest.is_empty() || authority.port_u16().is_some())
 }
 
 fn is_address(host: &str) -> bool {
@@ -113,6 +119,10 @@ mod tests {
             "localhost.evil.example",
             "127.0.0.1.nip.io:80",
             "a@127.0.0.1.x",
+            "a@127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:x",
+            "127.0.0.1:99999",
             "local host",
             "",
         ] {

@@ -1,7 +1,7 @@
 //! What is loaded, as it is listed: read from the documents once for each load, when it is first
 //! asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
@@ -13,6 +13,7 @@ use crate::api::status::Kept;
 use crate::api::status::facts::{HealthFacts, StoreFacts};
 use crate::api::status::reference::{ComponentFacts, Resolved};
 use crate::configuration::is_configuration;
+use crate::error::Class;
 use crate::health::Health;
 
 /// The listing of what is loaded.
@@ -79,49 +80,46 @@ impl Listing {
         now: SystemTime,
     ) -> Vec<StoreFacts> {
         let mut stores = Vec::new();
+        let known = Known::of(loaded);
         let subscriptions = service.subscriptions.by_store();
         let resolver = &loaded.resolver;
         for name in resolver.stores() {
             let is_open = resolver.has_store(&name);
-            let mut store = self.store(loaded, "secret", &name, is_open);
+            let mut store = self.store(&known, "secret", &name, is_open);
             store.health = health(resolver.health(&name), now);
             let rule = resolver.cache().rule(&name);
             store.cache = rule.filter(|_| is_open).map(Into::into);
             stores.push(store);
         }
         for (name, configuration) in &loaded.configurations {
-            let mut store = self.store(loaded, "configuration", name, true);
+            let mut store = self.store(&known, "configuration", name, true);
             store.health = health(kept.answers.health(name), now);
             let number = subscriptions.get(name).copied().unwrap_or_default();
             store.subscriptions = Some(number);
             store.deaf = number > 0 && configuration.is_deaf();
             stores.push(store);
         }
+        let open = stores.iter().map(|store| (store.kind, store.name.clone()));
+        let mut listed: HashSet<_> = open.collect();
         for lost in &loaded.failed {
-            let kind = if is_configuration(&lost.component_type) {
-                "configuration"
-            } else {
-                "secret"
-            };
-            let is_listed = |store: &StoreFacts| store.kind == kind && store.name == lost.name;
-            if !stores.iter().any(is_listed) {
-                stores.push(self.store(loaded, kind, &lost.name, false));
+            let kind = kind(lost);
+            if listed.insert((kind, lost.name.clone())) {
+                stores.push(self.store(&known, kind, &lost.name, false));
             }
         }
         stores.sort_by(|one, other| (other.kind, &one.name).cmp(&(one.kind, &other.name)));
         stores
     }
 
-    fn store(&self, loaded: &Loaded, kind: &'static str, name: &str, is_open: bool) -> StoreFacts {
-        let is_kind = |component: &&LoadedComponent| {
-            let is_configuration = is_configuration(&component.component_type);
-            component.name == name && is_configuration == (kind == "configuration")
-        };
-        let component = loaded.components.iter().chain(&loaded.failed).find(is_kind);
-        let mut problems = loaded.problems.iter().filter(|problem| {
-            let subject = problem.subject.as_ref();
-            subject.is_some_and(|subject| subject.component == name)
-        });
+    fn store(
+        &self,
+        known: &Known<'_>,
+        kind: &'static str,
+        name: &str,
+        is_open: bool,
+    ) -> StoreFacts {
+        let component = known.components.get(&(kind, name));
+        let class = known.classes.get(name).filter(|_| !is_open);
         StoreFacts {
             name: name.to_owned(),
             kind,
@@ -129,14 +127,47 @@ impl Listing {
             version: component.map_or_else(String::new, |found| found.version.clone()),
             open: is_open,
             ignore_errors: self.optional.contains(name),
-            class: (!is_open)
-                .then(|| problems.next().map(|problem| problem.class.code()))
-                .flatten(),
+            class: class.map(|class| class.code()),
             health: None,
             subscriptions: None,
             deaf: false,
             cache: None,
         }
+    }
+}
+
+/// What is loaded, by name.
+struct Known<'l> {
+    /// With the kind of the store.
+    components: HashMap<(&'static str, &'l str), &'l LoadedComponent>,
+    /// The first of each component's problems.
+    classes: HashMap<&'l str, Class>,
+}
+
+impl<'l> Known<'l> {
+    fn of(loaded: &'l Loaded) -> Self {
+        // The last one of a key stays: those that are open before those that are not.
+        let components = loaded.failed.iter().chain(&loaded.components);
+        let problems = loaded.problems.iter().rev();
+        Self {
+            components: components
+                .map(|component| ((kind(component), component.name.as_str()), component))
+                .collect(),
+            classes: problems
+                .filter_map(|problem| {
+                    let subject = problem.subject.as_ref()?;
+                    Some((subject.component.as_str(), problem.class))
+                })
+                .collect(),
+        }
+    }
+}
+
+fn kind(component: &LoadedComponent) -> &'static str {
+    if is_configuration(&component.component_type) {
+        "configuration"
+    } else {
+        "secret"
     }
 }
 

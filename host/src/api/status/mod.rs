@@ -36,7 +36,7 @@ use self::facts::Facts;
 use self::guard::Refusal;
 use self::history::History;
 pub use self::history::Reload;
-use self::listing::Listings;
+use self::listing::{Listing, Listings};
 use self::recent::Recent;
 pub(crate) use self::reference::Resolved;
 use crate::api::access::Access;
@@ -44,6 +44,7 @@ use crate::api::audit::{Audit, ascii};
 use crate::api::components::Components;
 use crate::api::go;
 use crate::api::http::Answer;
+use crate::api::loaded::Loaded;
 use crate::api::service::Service;
 use crate::api::token::Token;
 
@@ -105,7 +106,7 @@ struct Inner {
     components: Option<Components>,
     access: Access,
     listings: Listings,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// What a browser may do with the page: nothing but show it in its own style.
     policy: HeaderValue,
 }
@@ -129,7 +130,7 @@ impl Status {
             components,
             access: Access { token },
             listings: Listings::default(),
-            turns: Semaphore::new(MOST_PAGES),
+            turns: Arc::new(Semaphore::new(MOST_PAGES)),
             policy: HeaderValue::try_from(policy).unwrap_or(strictest),
         }))
     }
@@ -175,7 +176,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 impl Inner {
-    async fn dispatch<B>(&self, request: &Request<B>) -> Answer {
+    async fn dispatch<B>(self: &Arc<Self>, request: &Request<B>) -> Answer {
         match guard::decide(&self.access, request) {
             Ok(()) => {}
             Err(Refusal::Host) => {
@@ -203,11 +204,20 @@ impl Inner {
         }
         let is_json = path != "/";
         let refresh = refresh(request.uri().query());
-        // The semaphore is never closed.
-        let _turn = self.turns.acquire().await;
-        let facts = self.facts().await;
+        // The semaphore is never closed. Who goes away has the turn until the page is made.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let listed = match self.service.loaded() {
+            Some(loaded) => {
+                let listing = self.listings.of(&self.service, &loaded).await;
+                Some((loaded, listing))
+            }
+            None => None,
+        };
+        let inner = Arc::clone(self);
         // There may be thousands of components.
         let writing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let facts = inner.facts(listed.as_ref());
             if is_json {
                 json(&facts)
             } else {
@@ -227,15 +237,10 @@ impl Inner {
         writing.await.unwrap_or_else(failed)
     }
 
-    async fn facts(&self) -> Facts {
-        let loaded = self.service.loaded();
-        let listing = match &loaded {
-            Some(loaded) => Some(self.listings.of(&self.service, loaded).await),
-            None => None,
-        };
+    fn facts(&self, listed: Option<&(Arc<Loaded>, Arc<Listing>)>) -> Facts {
         let resolved = self.components.as_ref().map(Components::resolved);
-        let listing = loaded.as_ref().zip(listing.as_deref());
-        Facts::of(&self.service, &self.kept, listing, resolved.as_ref())
+        let listed = listed.map(|(loaded, listing)| (loaded, &**listing));
+        Facts::of(&self.service, &self.kept, listed, resolved.as_ref())
     }
 }
 
