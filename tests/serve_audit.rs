@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keyref_tests::dapr::{bulk, get, two_stores};
+use keyref_tests::faulty::{ApiServer, Fault, ask_and_leave, call_and_leave};
 use keyref_tests::folder;
 use keyref_tests::metrics::scrape;
 use keyref_tests::server::{Server, ask_at, refused};
@@ -197,6 +198,31 @@ fn a_trail_that_cannot_be_written_is_told_and_counted_and_no_request_waits() {
         .matches("the audit trail cannot be written")
         .count();
     assert_eq!(told, 1);
+}
+
+#[test]
+fn a_request_that_nobody_waits_for_any_longer_leaves_a_line() {
+    let backend = ApiServer::start(Fault::Hang);
+    let work = folder(&[]);
+    let store = backend.store("slow", work.path());
+    fs::write(work.path().join("slow.yaml"), store).unwrap();
+    let arguments = ["--resources", "slow.yaml", "--audit-log", "audit.jsonl"];
+    let server = Server::start(work.path(), &arguments, &[]);
+    ask_and_leave(&server, "/v1.0/secrets/slow/one");
+    ask_and_leave(&server, "/v1.0/secrets/slow/bulk");
+    call_and_leave(&server, "slow", "two");
+    let records = trail(&work.path().join("audit.jsonl"), 3);
+    let steady: Vec<_> = records.iter().map(steady).collect();
+    assert_eq!(
+        steady,
+        [
+            "get slow one - allowed none abandoned",
+            "bulk slow - [] allowed none abandoned",
+            "get slow two - allowed none abandoned",
+        ]
+    );
+    let late = |record: &Value| record["latency_ms"].as_f64() > Some(100.0);
+    assert!(records.iter().all(late));
 }
 
 #[test]

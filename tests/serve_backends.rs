@@ -33,13 +33,7 @@ fn component(name: &str, kind: &str, items: &str) -> String {
 
 /// A file in `r` for a store of secrets from an API server, whose kubeconfig is `NAME.kube`.
 fn add(work: &TempDir, name: &str, server: &ApiServer) {
-    let path = work.path().join(format!("{name}.kube"));
-    fs::write(&path, server.kubeconfig()).unwrap();
-    let path = path.display();
-    let items = format!(
-        "{{name: kubeconfigPath, value: {path}}}, {{name: defaultNamespace, value: default}}"
-    );
-    let text = component(name, "secretstores.kubernetes", &items);
+    let text = server.store(name, work.path());
     fs::write(work.path().join(format!("r/{name}.yaml")), text).unwrap();
 }
 

@@ -1,11 +1,13 @@
 //! Traces of requests: what is told of them, to whom, and what becomes of it where nobody listens.
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use keyref_tests::app::App;
 use keyref_tests::collector::{Collector, Sent, attribute};
 use keyref_tests::dapr::{Change, DAPR, GetItems, STORES, get};
+use keyref_tests::faulty::{ApiServer, Fault, ask_and_leave, call_and_leave};
 use keyref_tests::folder;
 use keyref_tests::library::shortest;
 use keyref_tests::server::{Answer, Server, Stream, ask_at, refused};
@@ -219,6 +221,26 @@ fn calls_are_spans_and_a_subscription_is_one_as_long_as_it_lasts() {
     let sent = named(&spans, &format!("/{method}"));
     assert_eq!(sent.text("traceId"), TRACE);
     assert_eq!(sent.attributes(), ["dapr.api", "dapr.protocol"]);
+}
+
+#[test]
+fn a_request_that_nobody_waits_for_any_longer_is_a_span_that_failed() {
+    let Some(collector) = Collector::start(None) else {
+        return;
+    };
+    let work = work(&otel("1", "grpc", collector.grpc));
+    let backend = ApiServer::start(Fault::Hang);
+    let store = backend.store("slow", work.path());
+    fs::write(work.path().join("r/slow.yaml"), store).unwrap();
+    let server = Server::start(work.path(), GIVEN, &[SOON]);
+    ask_and_leave(&server, "/v1.0/secrets/slow/one");
+    call_and_leave(&server, "slow", "two");
+    let spans = collector.spans(2);
+    for name in ["/v1.0/secrets/slow/one", &format!("/{DAPR}/GetSecret")] {
+        let status = &named(&spans, name).span["status"];
+        assert_eq!(status["message"], "abandoned", "{name}");
+        assert_eq!(status["code"], 2, "{name}");
+    }
 }
 
 #[test]

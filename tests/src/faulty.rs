@@ -1,15 +1,24 @@
 //! Servers that misbehave: an API server of Kubernetes, and a way to a server of any kind.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::dapr::{DAPR, GetSecret, Secret};
+use crate::library::block_on;
+use crate::server::{Server, call_over};
 
 /// What is in all that is answered, and must be seen nowhere.
 pub const CANARY: &str = "s3cr3t-canary";
 /// Between two bytes of one who is slow.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// After which a request is under way.
+const UNDER_WAY: Duration = Duration::from_millis(300);
 
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,6 +103,18 @@ impl ApiServer {
         *lock(&self.fault) = fault;
     }
 
+    /// The component of a store of secrets from it, whose kubeconfig is `NAME.kube` in a folder.
+    pub fn store(&self, name: &str, folder: &Path) -> String {
+        let path = folder.join(format!("{name}.kube"));
+        fs::write(&path, self.kubeconfig()).expect("the folder is there");
+        format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\n\
+             spec: {{type: secretstores.kubernetes, version: v1, metadata: \
+             [{{name: kubeconfigPath, value: {}}}, {{name: defaultNamespace, value: default}}]}}\n",
+            path.display()
+        )
+    }
+
     /// A kubeconfig that leads to it.
     pub fn kubeconfig(&self) -> String {
         format!(
@@ -104,6 +125,39 @@ impl ApiServer {
             self.address
         )
     }
+}
+
+/// Sends a request over HTTP/2, and goes away while it is under way. Over HTTP/1 the server could not
+/// tell that from a client that has said all that it has to say.
+pub fn ask_and_leave(server: &Server, path: &str) {
+    let ask = http::Request::get(format!("http://{}{path}", server.http));
+    block_on(async {
+        let stream = tokio::net::TcpStream::connect(server.http).await;
+        let client = h2::client::handshake(stream.expect("it listens")).await;
+        let (mut requests, connection) = client.expect("it speaks HTTP/2");
+        let running = tokio::spawn(connection);
+        let ask = ask.body(()).expect("it is a request");
+        let (answer, _) = requests.send_request(ask, true).expect("it reads");
+        let answer = tokio::time::timeout(UNDER_WAY, answer).await;
+        assert!(answer.is_err(), "it is answered");
+        running.abort();
+    });
+}
+
+/// Asks for a secret over gRPC, and goes away while the call is under way.
+pub fn call_and_leave(server: &Server, store: &str, key: &str) {
+    let request = GetSecret {
+        store: store.to_owned(),
+        key: key.to_owned(),
+        metadata: [].into(),
+    };
+    block_on(async {
+        let stream = tokio::net::TcpStream::connect(server.grpc).await;
+        let method = format!("{DAPR}/GetSecret");
+        let call = call_over::<Secret>(stream.expect("it listens"), &method, &request, &[]);
+        let answer = tokio::time::timeout(UNDER_WAY, call).await;
+        assert!(answer.is_err(), "it is answered");
+    });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -27,6 +27,7 @@
 
 mod access;
 mod app;
+mod asked;
 mod audit;
 mod components;
 mod configuration;

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::api::access::{Access, ApiLists};
 use crate::api::app::App;
-use crate::api::audit::{Audit, AuditCounts, AuditDecision, AuditRecord, Caller};
+use crate::api::asked::Asked;
+use crate::api::audit::{Audit, AuditCounts, AuditDecision, Caller};
 use crate::api::configuration::Subscriptions;
 use crate::api::end::{End, Phase};
 use crate::api::fault::{Code, Fault};
@@ -240,16 +241,9 @@ impl Service {
         metadata: BTreeMap<String, String>,
         caller: Option<Caller>,
     ) -> Result<Secret, Fault> {
-        let begin = Instant::now();
+        let asked = Asked::new(self, caller.as_ref(), "get", store, Some(name));
         let read = self.read_secret(store, name, metadata).await;
-        if let (Some(audit), Some(caller)) = (&self.audit, &caller) {
-            let mut record = AuditRecord::of(caller, &self.identity.app_id, "get");
-            (record.store, record.secret) = (Some(store), Some(name));
-            record.outcome(read.as_ref().map(drop));
-            record.rule = self.rule(store, Some(name), record.decision);
-            record.latency = begin.elapsed();
-            audit.record(&record);
-        }
+        asked.answered(read.as_ref().map(|_| None));
         read
     }
 
@@ -284,19 +278,9 @@ impl Service {
         metadata: BTreeMap<String, String>,
         caller: Option<Caller>,
     ) -> Result<Bulk, Fault> {
-        let begin = Instant::now();
+        let asked = Asked::new(self, caller.as_ref(), "bulk", store, None);
         let read = self.read_secrets(store, metadata).await;
-        if let (Some(audit), Some(caller)) = (&self.audit, &caller) {
-            let mut record = AuditRecord::of(caller, &self.identity.app_id, "bulk");
-            record.store = Some(store);
-            let names = |secrets: &Bulk| secrets.keys().cloned().collect::<Vec<_>>();
-            let served = read.as_ref().map(names).unwrap_or_default();
-            record.served = Some(served.iter().map(String::as_str).collect());
-            record.outcome(read.as_ref().map(drop));
-            record.rule = self.rule(store, None, record.decision);
-            record.latency = begin.elapsed();
-            audit.record(&record);
-        }
+        asked.answered(read.as_ref().map(Some));
         read
     }
 

@@ -64,7 +64,8 @@ pub struct AuditRecord<'r> {
     /// What decided: `token`, `api`, `namespace`, the list of the scope (`allowedSecrets`,
     /// `deniedSecrets`, `defaultAccess`), or `none` where the store has no scope.
     pub rule: &'static str,
-    /// `found`, `absent`, `denied`, or the class of the failure, such as `unreachable`.
+    /// `found`, `absent`, `denied`, the class of the failure, such as `unreachable`, or `abandoned`
+    /// where the caller did not wait for the answer.
     pub outcome: &'static str,
     /// How long the answer took, in milliseconds as JSON.
     #[serde(rename = "latency_ms", serialize_with = "milliseconds")]

@@ -34,6 +34,8 @@ use crate::reason::Reason;
 const MOST_ANSWER: usize = 64 << 10;
 /// How long a connection may take to be made, before TLS.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How often a connection of gRPC that is in use is asked for a sign of life.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long Zipkin may take.
 const ZIPKIN_TIME: Duration = Duration::from_secs(10);
 const EXPORT: PathAndQuery =
@@ -217,8 +219,12 @@ fn client(tls: ClientConfig, is_grpc: bool) -> Client<HttpsConnector<HttpConnect
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
     Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .http2_only(is_grpc)
+        // A receiver that is gone without a word is not written to for as long as TCP would.
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(CONNECT)
         .build(HttpsConnector::from((tcp, tls)))
 }
 

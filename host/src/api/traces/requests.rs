@@ -27,6 +27,8 @@ use crate::api::service::Service;
 const MOST_HEADERS: usize = 32;
 /// What they begin with.
 const OWN: &str = "dapr-";
+/// What is said of a request whose caller did not wait for the answer.
+const ABANDONED: &str = "abandoned";
 
 /// The span of a request over HTTP.
 pub(crate) struct HttpSpan {
@@ -67,11 +69,20 @@ impl HttpSpan {
     }
 
     /// Answers where the request stands, and tells of it.
-    pub(crate) fn end<B>(self, answer: &mut Response<B>) {
+    pub(crate) fn end<B>(mut self, answer: &mut Response<B>) {
         self.place.write_http(answer.headers_mut());
-        if let Some(told) = self.told {
+        if let Some(told) = self.told.take() {
             self.traces.tell(told.end(answer).end());
         }
+    }
+}
+
+impl Drop for HttpSpan {
+    fn drop(&mut self) {
+        let Some(told) = self.told.take() else { return };
+        let mut recording = told.recording;
+        recording.fail(ABANDONED);
+        self.traces.tell(recording.end());
     }
 }
 
@@ -158,6 +169,7 @@ pub(crate) struct GrpcSpan {
     place: SpanContext,
     /// Whether several messages may be the answer.
     is_stream: bool,
+    is_answered: bool,
     told: Option<Box<ToldGrpc>>,
 }
 
@@ -197,12 +209,14 @@ impl GrpcSpan {
             traces: Arc::clone(traces),
             place,
             is_stream,
+            is_answered: false,
             told,
         })
     }
 
     /// Answers where the call stands, and tells of it once its answer is whole.
     pub(crate) fn end(mut self, mut answer: Response<Body>) -> Response<Body> {
+        self.is_answered = true;
         let has_failed = answer.headers().contains_key(Status::GRPC_STATUS);
         if self.is_stream && !has_failed {
             // As in Dapr the head of a stream says nothing: it is on its way before.
@@ -250,6 +264,9 @@ impl Drop for GrpcSpan {
             store,
             ..
         } = *told;
+        if !self.is_answered {
+            recording.fail(ABANDONED);
+        }
         if let Some(store) = store.0.get() {
             recording.set("rpc.service", "Dapr");
             add_secrets(&mut recording, &method, store);
