@@ -312,13 +312,19 @@ pub(super) struct ServeArguments {
         conflicts_with = "tls_cert"
     )]
     pub(super) unix_domain_socket: String,
-    /// The server's certificate in PEM: with it, HTTP and gRPC speak TLS (watched)
+    /// The server's certificate in PEM: with it, all but the public and the metrics port speak TLS
+    /// (watched)
+    ///
+    /// That is HTTP, gRPC, resolved components and the status page.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(super) tls_cert: Option<PathBuf>,
     /// The key of the server's certificate (watched)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<PathBuf>,
     /// Serve only clients whose certificate one of these authorities has signed (watched)
+    ///
+    /// On all ports that speak TLS. Resolved components and the status page ask for their tokens as
+    /// well, where there are some.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_client_ca: Option<PathBuf>,
     /// A file with tokens, one on each line, of which callers must send one (watched)
