@@ -322,6 +322,28 @@ fn a_slow_watcher_misses_states_and_never_the_last() {
 }
 
 #[test]
+fn a_name_that_anybody_can_point_here_needs_the_token() {
+    let other = ("host", "evil.example");
+    for (variables, refusals) in [
+        (&[][..], (403, 7)),
+        (&[("KEYREF_COMPONENTS_TOKEN", "t0ken")], (200, 0)),
+    ] {
+        let (_work, server) = server(&[], variables);
+        let address = server.components.unwrap();
+        let headers = [other, ("authorization", "Bearer t0ken")];
+        let ask = "GET /v1/components";
+        assert_eq!(ask_at(address, ask, &headers[1..], "").status, 200);
+        let answer = ask_at(address, ask, &headers, "");
+        assert_eq!(answer.status, refusals.0);
+        assert_eq!(answer.body.contains("s3cr3t"), refusals.0 == 200);
+        let method = format!("{COMPONENTS}/List");
+        let reply: Reply<List> = call_at(address, &method, &Empty {}, &headers);
+        assert_eq!(reply.status, refusals.1);
+        assert_eq!(reply.message.is_some(), refusals.1 == 0);
+    }
+}
+
+#[test]
 fn only_the_token_admits() {
     let (_work, server) = server(&[], &[("KEYREF_COMPONENTS_TOKEN", "t0ken")]);
     let address = server.components.unwrap();

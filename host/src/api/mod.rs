@@ -28,6 +28,7 @@
 mod access;
 mod app;
 mod asked;
+mod asked_host;
 mod audit;
 mod components;
 mod configuration;

@@ -61,7 +61,7 @@ pub struct AuditRecord<'r> {
     pub served: Option<Vec<&'r str>>,
     /// Whether it was allowed.
     pub decision: AuditDecision,
-    /// What decided: `token`, `api`, `namespace`, the list of the scope (`allowedSecrets`,
+    /// What decided: `token`, `host`, `api`, `namespace`, the list of the scope (`allowedSecrets`,
     /// `deniedSecrets`, `defaultAccess`), or `none` where the store has no scope.
     pub rule: &'static str,
     /// `found`, `absent`, `denied`, the class of the failure, such as `unreachable`, or `abandoned`

@@ -18,7 +18,7 @@ use crate::api::components::proto::{self, watch_response};
 use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown};
 use crate::api::components::watching::{Event, Watching};
-use crate::api::components::{Inner, WRONG_TOKEN};
+use crate::api::components::{Inner, Refusal, WRONG_HOST, WRONG_TOKEN};
 use crate::api::grpc::Sent;
 use crate::component::{ItemPlace, Property, Value};
 use crate::problem::Problem;
@@ -41,14 +41,16 @@ impl Grpc {
         &self,
         mut request: Request<B>,
         recipient: Recipient,
-        may_call: bool,
+        refusal: Option<Refusal>,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
-        if !may_call {
-            return Status::unauthenticated(WRONG_TOKEN).into_http();
+        match refusal {
+            Some(Refusal::Token) => return Status::unauthenticated(WRONG_TOKEN).into_http(),
+            Some(Refusal::Host) => return Status::permission_denied(WRONG_HOST).into_http(),
+            None => {}
         }
         request.extensions_mut().insert(recipient);
         let answer: Result<_, Infallible> = self.0.clone().call(request).await;

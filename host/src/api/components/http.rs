@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown, State};
 use crate::api::components::watching::{Event, Watching};
-use crate::api::components::{Inner, WRONG_TOKEN};
+use crate::api::components::{Inner, Refusal, WRONG_HOST, WRONG_TOKEN};
 use crate::api::go;
 use crate::api::json::Json;
 use crate::component::{ItemPlace, Kind, Property, Value};
@@ -32,11 +32,15 @@ pub(super) async fn answer(
     inner: &Inner,
     request: &Parts,
     recipient: Recipient,
-    may_call: bool,
+    refused: Option<Refusal>,
 ) -> Response<Body> {
-    if !may_call {
-        let answer = refusal(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, WRONG_TOKEN);
-        return with_header(answer, WWW_AUTHENTICATE, "Bearer");
+    match refused {
+        Some(Refusal::Token) => {
+            let answer = refusal(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, WRONG_TOKEN);
+            return with_header(answer, WWW_AUTHENTICATE, "Bearer");
+        }
+        Some(Refusal::Host) => return refusal(StatusCode::FORBIDDEN, "forbidden", WRONG_HOST),
+        None => {}
     }
     let rest = request.uri.path().strip_prefix(COMPONENTS);
     let name = match rest.map(|rest| (rest, rest.strip_prefix('/'))) {

@@ -18,6 +18,7 @@ use self::refreshing::Refreshing;
 pub(crate) use self::state::{Key, State};
 use self::watching::Watching;
 use crate::api::access::Access;
+use crate::api::asked_host::is_local;
 use crate::api::audit::Caller;
 use crate::api::grant::Grant;
 use crate::api::service::Service;
@@ -53,6 +54,16 @@ const FIRST_STATE: Duration = Duration::from_secs(5);
 
 /// What a caller is told who may not know.
 const WRONG_TOKEN: &str = "the token of `authorization: Bearer TOKEN` is missing or wrong";
+/// What a caller is told who asks for another host.
+const WRONG_HOST: &str = "the host must be an address or localhost, unless a token is asked for";
+
+/// Why a caller may not know.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    Token,
+    /// It was asked for under a name that anybody can point here.
+    Host,
+}
 
 /// Where and how resolved components are served.
 #[derive(Clone, Debug)]
@@ -89,6 +100,8 @@ pub(crate) struct Components {
 struct Inner {
     service: Arc<Service>,
     access: Access,
+    /// Whether it is for this machine alone, and for everybody there.
+    is_local: bool,
     refresh: Duration,
     states: watch::Sender<Option<Arc<State>>>,
     /// When all was resolved last.
@@ -104,12 +117,13 @@ impl Components {
         most_message: usize,
     ) -> Self {
         let ComponentsOptions {
-            address: _,
+            address,
             token,
             refresh,
         } = options;
         let inner = Arc::new(Inner {
             service,
+            is_local: address.ip().is_loopback() && token.is_none(),
             access: Access { token },
             refresh,
             states: watch::Sender::default(),
@@ -170,26 +184,33 @@ impl Components {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         let headers = request.headers();
-        let may_call = self.inner.access.admits(bearer(headers));
+        let is_admitted = self.inner.access.admits(bearer(headers));
+        let refusal = if !is_admitted {
+            Some(Refusal::Token)
+        } else if self.inner.is_local && !is_local(&request) {
+            Some(Refusal::Host)
+        } else {
+            None
+        };
         let content_type = headers.get(CONTENT_TYPE);
         let is_grpc =
             content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         let protocol = if is_grpc { "grpc" } else { "http" };
         let (inner, extensions) = (&self.inner, request.extensions());
         let caller = inner.service.audit.as_ref().map(|_| {
-            let has_token = may_call && inner.access.token.is_some();
+            let has_token = is_admitted && inner.access.token.is_some();
             Caller::of(protocol, extensions, headers, has_token)
         });
         let grant = Grant::of(&inner.service, inner.access.clone(), bearer(headers));
         let recipient = Recipient::new(&inner.service, caller, grant);
-        if !may_call {
-            recipient.is_refused();
+        if let Some(refusal) = refusal {
+            recipient.is_refused(refusal);
         }
         if is_grpc {
-            self.grpc.answer(request, recipient, may_call).await
+            self.grpc.answer(request, recipient, refusal).await
         } else {
             let (head, _) = request.into_parts();
-            http::answer(&self.inner, &head, recipient, may_call).await
+            http::answer(&self.inner, &head, recipient, refusal).await
         }
     }
 }

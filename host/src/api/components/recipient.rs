@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::api::audit::{AuditRecord, Caller};
+use crate::api::components::Refusal;
 use crate::api::components::state::Shown;
 use crate::api::grant::Grant;
 use crate::api::service::Service;
@@ -42,9 +43,14 @@ impl Recipient {
         }
     }
 
-    /// Takes note that nothing is given, for want of the token.
-    pub(crate) fn is_refused(&self) {
-        self.record(|record| record.deny("token"));
+    /// Takes note that nothing is given.
+    pub(super) fn is_refused(&self, refusal: Refusal) {
+        self.record(|record| {
+            record.deny(match refusal {
+                Refusal::Token => "token",
+                Refusal::Host => "host",
+            });
+        });
     }
 
     fn record<'r>(&'r self, fill: impl FnOnce(&mut AuditRecord<'r>)) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::api::components::Refusal;
 use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown, State};
 use crate::api::end::Phase;
@@ -75,7 +76,7 @@ impl Watching {
                 return None;
             }
             if !self.recipient.grant.holds() {
-                self.recipient.is_refused();
+                self.recipient.is_refused(Refusal::Token);
                 self.is_refused = true;
                 return Some(Event::Refused);
             }

@@ -1,15 +1,13 @@
 //! Who may see the page.
 
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, HOST};
-use http::uri::Authority;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request};
 use zeroize::Zeroizing;
 
 use crate::api::access::Access;
+use crate::api::asked_host::is_local;
 
 /// Why somebody may not see the page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,8 +21,8 @@ pub(super) enum Refusal {
 /// Decides about a request.
 ///
 /// Without a token, whoever reaches the address may see the page, and so might every page in a browser
-/// there, by a name of its own that it points to this address. So only addresses and `localhost` will
-/// do. With a token a name is no help: a browser sends a password only where it was given.
+/// there ([`is_local`]). With a token a name is no help: a browser sends a password only where it was
+/// given.
 pub(super) fn decide<B>(access: &Access, request: &Request<B>) -> Result<(), Refusal> {
     if access.token.is_none() {
         return if is_local(request) {
@@ -40,32 +38,6 @@ pub(super) fn decide<B>(access: &Access, request: &Request<B>) -> Result<(), Ref
     } else {
         Err(Refusal::Token)
     }
-}
-
-/// Whether each name of the host that is asked for is one that stands for this machine, or an address.
-fn is_local<B>(request: &Request<B>) -> bool {
-    let of_uri = request.uri().host().map(is_address);
-    let headers = request.headers().get_all(HOST).iter();
-    let mut all = of_uri.into_iter().chain(headers.map(|host| {
-        let host = host.to_str().ok();
-        let authority = host.and_then(|host| host.parse::<Authority>().ok());
-        authority.is_some_and(|authority| is_plain(&authority) && is_address(authority.host()))
-    }));
-    all.next()
-        .is_some_and(|first| first && all.all(|next| next))
-}
-
-/// Whether nothing but a port follows the host, and nothing precedes it.
-fn is_plain(authority: &Authority) -> bool {
-    let rest = authority.as_str().strip_prefix(authority.host());
-    rest.is_some_and(|rest| rest.is_empty() || authority.port_u16().is_some())
-}
-
-fn is_address(host: &str) -> bool {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    host.eq_ignore_ascii_case("localhost") || bare.unwrap_or(host).parse::<IpAddr>().is_ok()
 }
 
 /// The token that a caller sent: as a password beside any name, as browsers do, or by itself.
