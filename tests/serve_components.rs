@@ -15,6 +15,7 @@ use keyref::{Context, Document, Resolver};
 use keyref_tests::dapr::Empty;
 use keyref_tests::folder;
 use keyref_tests::gateway::{COMPONENTS, Component, Event, Lines, List};
+use keyref_tests::library::shortest;
 use keyref_tests::server::{Reply, Server, Stream, ask_at, call_at, refused};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -659,5 +660,46 @@ fn what_policy_forbids_goes_before_slow_stores_have_answered() {
     let event = next();
     assert_eq!(brief(&event["component"]), ("b", None));
     assert_eq!(classes(&event["component"]), ["timed-out"]);
+    handle.end_now();
+}
+
+#[test]
+fn a_slow_store_holds_up_no_component_of_another() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut options = Options::new(Identity::new(""));
+    options.request_time = Duration::from_secs(5);
+    options.components = Some(ComponentsOptions::new(([127, 0, 0, 1], 0).into()));
+    let server = runtime.block_on(api::Server::bind(options)).unwrap();
+    let (handle, address) = (server.handle(), server.components().unwrap());
+    runtime.spawn(server.run());
+    let store = Changing::default();
+    store.set(Some("s3cr3t-1"));
+    let documents = [
+        Document::new("a.yaml", component("a", "one")),
+        Document::new("b.yaml", component("b", "one").replace("vault", "slow")),
+    ];
+    let load = || {
+        let builder = Resolver::builder().store("vault", store.clone());
+        let resolver = builder.store("slow", Hanging).build().unwrap();
+        handle.load(Loaded::new(resolver, Vec::new()).with_documents(documents.clone()));
+    };
+    load();
+    let mut stream = Stream::open(address, &format!("{COMPONENTS}/Watch"), &Empty {}, &[]);
+    let mut next = || stream.receive::<Event>().unwrap().to_json();
+    assert_eq!(brief(&next()["component"]), ("a", Some("s3cr3t-1")));
+    assert_eq!(classes(&next()["component"]), ["timed-out"]);
+    assert_eq!(next(), json!({"complete": {}}));
+    let limit = Duration::from_secs(4);
+    let mut values = ["s3cr3t-2", "s3cr3t-3", "s3cr3t-4"].into_iter();
+    let changed = shortest(limit, || {
+        let (begin, value) = (Instant::now(), values.next().unwrap());
+        store.set(Some(value));
+        load();
+        assert_eq!(brief(&next()["component"]), ("a", Some(value)));
+        begin.elapsed()
+    });
+    assert!(changed < limit, "{changed:?}");
+    // That the other has not answered is known.
+    assert!(stream.is_silent(Duration::from_secs(6)));
     handle.end_now();
 }

@@ -148,14 +148,18 @@ fn resiliency(policies: &str, targets: &str) -> String {
 }
 
 /// A server of both stores.
-fn serve(backend: &Backend, resiliency: &str, arguments: &[&str]) -> (TempDir, Server) {
-    let config = format!(
+fn kubeconfig(backend: &Backend) -> String {
+    format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
          clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]\n\
          users: [{{name: u, user: {{}}}}]\n\
          contexts: [{{name: c, context: {{cluster: c, user: u, namespace: default}}}}]\n",
         backend.address
-    );
+    )
+}
+
+fn serve(backend: &Backend, resiliency: &str, arguments: &[&str]) -> (TempDir, Server) {
+    let config = kubeconfig(backend);
     let scopes = "kind: Configuration\nspec:\n  secrets:\n    scopes:\n    \
                   - {storeName: kube, deniedSecrets: [denied]}\n";
     let work = folder(&[
@@ -349,6 +353,23 @@ fn what_is_kept_is_given_out_while_a_breaker_is_open() {
     let answer = read(&server, "redis");
     assert_eq!(answer.headers["keyref-stale"], "true");
     assert_eq!(backend.asked(), 1);
+}
+
+#[test]
+fn a_breaker_says_nothing_of_another_backend() {
+    let (backend, other) = (Backend::start(), Backend::start());
+    let document = breaker("consecutiveFailures >= 1", "1h");
+    let (work, server) = serve(&backend, &document, &[]);
+    backend.set(&[], FAILING);
+    assert_eq!(class(&read(&server, "redis")), (500, "unreachable"));
+    assert_eq!(class(&read(&server, "redis")), (500, "circuit-open"));
+    let path = work.path().join("other");
+    fs::write(&path, kubeconfig(&other)).unwrap();
+    let item = format!("[{{name: kubeconfigPath, value: {}}}]", path.display());
+    let exchanged = STORES.replacen("[]", &item, 1);
+    fs::write(work.path().join("r/stores.yaml"), exchanged).unwrap();
+    until("it is exchanged", || read(&server, "redis").status == 200);
+    assert_eq!(other.asked(), 1);
 }
 
 #[test]

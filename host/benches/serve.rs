@@ -226,7 +226,9 @@ fn under_load() {
         println!("  {p99:>6.2} of its p99                         at most 1.5");
     }
     println!(
-        "  {:>6.1} MiB resident, the most               at most 25",
+        "  {:>6.1} MB resident, the most                at most 25",
         server.most_resident()
     );
+    let trail = fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
+    assert!(!trail.contains("\"lost\":"), "records are missing");
 }

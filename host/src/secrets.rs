@@ -147,6 +147,13 @@ impl Secrets {
         write(&self.door.stores).insert(name, Arc::new(named));
     }
 
+    /// Whether another door has the very store of this name.
+    pub(crate) fn has_same(&self, other: &Self, name: &str) -> bool {
+        let of = |door: &Door| read(&door.stores).get(name).cloned();
+        let both = of(&self.door).zip(of(&other.door));
+        both.is_some_and(|(one, other)| Arc::ptr_eq(&one, &other))
+    }
+
     /// Adds the store of this name that another door has, where that one was opened with these
     /// settings, or with any; whether there is such a store. What is kept of it stays, where both
     /// doors have one cache.

@@ -68,7 +68,7 @@ impl Child {
         }
     }
 
-    /// The most that it has had, in MiB.
+    /// The most that it has had, in MB.
     pub(crate) fn most_resident(&self) -> f64 {
         self.status("VmHWM:")
     }
@@ -80,7 +80,7 @@ impl Child {
             .find_map(|line| line.strip_prefix(name))
             .unwrap();
         let kibibytes: f64 = line.split_whitespace().next().unwrap().parse().unwrap();
-        kibibytes / 1024.0
+        kibibytes * 1024.0 / 1e6
     }
 }
 

@@ -11,7 +11,7 @@ use crate::resiliency::definitions::Flow;
 use crate::resiliency::policy::Policy;
 
 /// The policies of the stores that are loaded, each looked up once. A breaker goes on counting where
-/// its rule is the same as before.
+/// its rule and its store are the same as before.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policies(Arc<Flows>);
 
@@ -42,13 +42,38 @@ impl Policies {
         let secrets = loaded.resolver.stores();
         let configurations: Vec<_> = loaded.configurations.keys().cloned().collect();
         let stores = (secrets.as_slice(), configurations.as_slice());
-        let before = before.map(|before| before.policies.clone());
+        let before = before.map(|before| before.policies.of_unchanged(before, loaded));
         Self::bind(
             &loaded.resiliency,
             stores,
             &before.unwrap_or_default(),
             metrics,
         )
+    }
+
+    /// Without those of stores that were exchanged: what a breaker knows of a backend says nothing of
+    /// another one.
+    fn of_unchanged(&self, before: &Loaded, loaded: &Loaded) -> Self {
+        let (secrets, others) = (loaded.resolver.secrets(), before.resolver.secrets());
+        let configuration = |store: &str| {
+            let known = before.configurations.get(store);
+            known.zip(loaded.configurations.get(store))
+        };
+        let filtered = |bound: &Bound, is_unchanged: &dyn Fn(&str) -> bool| -> Bound {
+            let kept = bound.iter().filter(|(store, _)| is_unchanged(store));
+            kept.map(|(store, policy)| (store.clone(), Arc::clone(policy)))
+                .collect()
+        };
+        let flows = &self.0;
+        Self(Arc::new(Flows {
+            secrets: filtered(&flows.secrets, &|store| secrets.has_same(others, store)),
+            configurations: filtered(&flows.configurations, &|store| {
+                configuration(store).is_some_and(|(known, store)| Arc::ptr_eq(known, store))
+            }),
+            // Those are about the app.
+            notifications: flows.notifications.clone(),
+            document: flows.document.clone(),
+        }))
     }
 
     /// The policies of these secret stores and configuration stores.

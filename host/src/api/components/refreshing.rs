@@ -1,20 +1,26 @@
 //! Resolves the components again: whenever what is loaded is exchanged, and from time to time, so
 //! that secrets that have changed arrive.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::api::components::state::{Revisions, State, state_after, state_within, tells_same};
+use crate::api::components::state::{
+    Pass, Revisions, State, state_after, state_within, tells_same,
+};
 use crate::api::loaded::Loaded;
 use crate::api::service::Service;
 use crate::context::Context;
 use crate::problem::Problem;
+use crate::resolution::Resolution;
 
 /// How long stores may take to answer: what is missing then is a problem of its component.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// After how long what has answered is shown, while the others are waited for.
+const SOON: Duration = Duration::from_millis(300);
 /// How long parsing and placing may take beside that.
 const WORK_TIME: Duration = Duration::from_secs(15);
 /// How long something new that is loaded waits for what is being resolved.
@@ -74,28 +80,59 @@ impl Refreshing<'_> {
     }
 
     /// Resolves all components, and shows what they are now. What is permitted no longer goes first,
-    /// since a store may take its time.
+    /// and what depends on slow stores comes last.
     async fn resolve(&self, loaded: &Loaded, revisions: &mut Revisions) -> Arc<State> {
-        let context = self.context();
         let before = self.states.borrow().clone();
         if let Some(before) = &before {
+            let context = self.context(ANSWER_TIME);
             let secrets = loaded.resolver.secrets();
             let permits = |origin: &_| secrets.check_origin(origin, &context);
             self.show(state_within(before, permits, revisions));
         }
-        let documents = loaded.documents.to_vec();
-        let resolution = loaded.resolver.resolve(documents, &context).await;
+        let resolve = async |time| {
+            let documents = loaded.documents.to_vec();
+            loaded
+                .resolver
+                .resolve(documents, &self.context(time))
+                .await
+        };
+        let quick = async {
+            tokio::time::sleep(SOON).await;
+            resolve(SOON).await
+        };
+        let mut whole = pin!(resolve(ANSWER_TIME));
+        let resolution = tokio::select! {
+            biased;
+            resolution = &mut whole => resolution,
+            // The first state is shown once it is whole.
+            resolution = quick, if before.is_some() => {
+                self.show_after(Pass::Quick, resolution, loaded, revisions);
+                whole.await
+            }
+        };
+        self.show_after(Pass::Whole, resolution, loaded, revisions)
+    }
+
+    /// Shows what came of resolving.
+    fn show_after(
+        &self,
+        pass: Pass,
+        resolution: Resolution,
+        loaded: &Loaded,
+        revisions: &mut Revisions,
+    ) -> Arc<State> {
         let before = self.states.borrow().clone().unwrap_or_default();
+        let context = self.context(ANSWER_TIME);
         // Others may be loaded by now, and permit less.
         let newest = self.service.loaded();
         let secrets = newest.as_deref().unwrap_or(loaded).resolver.secrets();
         let permits = |origin: &_| secrets.check_origin(origin, &context);
-        self.show(state_after(&before, resolution, permits, revisions))
+        self.show(state_after(&before, pass, resolution, permits, revisions))
     }
 
     /// A context that ends some time after stores must have answered.
-    fn context(&self) -> Context {
-        let timeout = self.service.timeout.min(ANSWER_TIME);
+    fn context(&self, time: Duration) -> Context {
+        let timeout = self.service.timeout.min(time);
         let context = self.service.context().with_caller("components");
         let context = context.with_fetch_time(timeout);
         let mut context = context.with_timeout(timeout + WORK_TIME);

@@ -170,10 +170,19 @@ impl Revisions {
     }
 }
 
+/// How long stores had to answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pass {
+    /// So little that one that has not is not said to have failed: its components stay as they are.
+    Quick,
+    Whole,
+}
+
 /// What the components are once they have been resolved again. One that cannot be keeps the
 /// properties that it had.
 pub(crate) fn state_after(
     before: &State,
+    pass: Pass,
     resolution: Resolution,
     permits: impl Fn(&Origin) -> Result<(), SecretError>,
     revisions: &mut Revisions,
@@ -191,6 +200,12 @@ pub(crate) fn state_after(
     for (component, properties) in resolved.chain(failed.map(|component| (component, None))) {
         let key = Key::of(&component);
         let problems = losses.about(&component, properties.is_some());
+        let is_late = |problem: &Problem| problem.class == Class::TimedOut;
+        if pass == Pass::Quick && problems.iter().any(is_late) {
+            let earlier = before.get(&key);
+            now.extend(earlier.map(|earlier| (key, Shown::clone(earlier))));
+            continue;
+        }
         let shown = if problems.is_empty() {
             Shown::new(component, properties)
         } else {
@@ -325,7 +340,7 @@ fn is_of_value(problem: &Problem) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Revisions, State, state_after};
+    use super::{Pass, Revisions, State, state_after};
     use crate::component::Kind;
     use crate::context::Context;
     use crate::document::Document;
@@ -345,7 +360,7 @@ mod tests {
         let documents = vec![Document::new("c.yaml", text)];
         let resolver = resolver.build().unwrap();
         let resolution = resolver.resolve(documents, &Context::new()).await;
-        state_after(before, resolution, |_| Ok(()), revisions)
+        state_after(before, Pass::Whole, resolution, |_| Ok(()), revisions)
     }
 
     #[tokio::test]
