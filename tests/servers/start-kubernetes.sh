@@ -9,7 +9,8 @@
 #   {"kubeconfig": "...", "kubectl": "...", "server": "https://127.0.0.1:PORT", "ca": "...", "pids": [ETCD, APISERVER]}
 #
 # A line `restart` on stdin kills kube-apiserver and starts it again on its port, with what is in etcd;
-# when it is ready, the same line of JSON is printed again.
+# when it is ready, the same line of JSON is printed again. A line `stop` kills it until there is a line
+# `restart`; the line of JSON is printed once it is gone.
 #
 # Give it a pipe as stdin and hold the other end: a test process that ends, however it ends, closes
 # the pipe, and that stops both servers. SIGTERM and SIGINT do too.
@@ -193,8 +194,8 @@ if [[ -n ${KEYREF_TEST_KUBECONFIG:-} ]]; then
     while true; do
         REPLY=
         watch_stdin 3600
-        # A cluster that is kept is not restarted for a test.
-        [[ $REPLY != restart ]] || describe "$(realpath -- "$KEYREF_TEST_KUBECONFIG")" "$kubectl" "$server" "$ca" ''
+        # A cluster that is kept is neither restarted nor stopped for a test.
+        [[ $REPLY != restart && $REPLY != stop ]] || describe "$(realpath -- "$KEYREF_TEST_KUBECONFIG")" "$kubectl" "$server" "$ca" ''
     done
 fi
 
@@ -227,9 +228,16 @@ describe "$dir/kubeconfig" "$kubectl" "$server" "$ca" "$etcd, $apiserver"
 while alive "$etcd" && alive "$apiserver"; do
     REPLY=
     watch_stdin 1
-    [[ $REPLY == restart ]] || continue
+    [[ $REPLY == restart || $REPLY == stop ]] || continue
     kill -KILL "$apiserver"
     wait "$apiserver" 2>/dev/null || true
+    if [[ $REPLY == stop ]]; then
+        describe "$dir/kubeconfig" "$kubectl" "$server" "$ca" "$etcd"
+        until [[ $REPLY == restart ]]; do
+            REPLY=
+            watch_stdin 3600
+        done
+    fi
     deadline=$((SECONDS + timeout))
     start_apiserver "$@" || break
     describe "$dir/kubeconfig" "$kubectl" "$server" "$ca" "$etcd, $apiserver"

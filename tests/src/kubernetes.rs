@@ -95,22 +95,39 @@ impl Server {
         String::from_utf8(output.stdout).expect("kubectl writes text")
     }
 
-    /// Kills the server and waits until it is there again, with all that it had.
+    /// Kills the server and waits until it is there again, with all that it had; also one that was
+    /// stopped.
     ///
     /// # Panics
     /// Panics where it does not come back.
+    pub fn restart(&self) {
+        self.tell("restart");
+    }
+
+    /// Kills the server until it is restarted; whether it can be, as a cluster that is kept cannot.
+    ///
+    /// # Panics
+    /// Panics where its script has ended.
+    pub fn stop(&self) -> bool {
+        let told = self.tell("stop");
+        told["pids"].as_array().is_some_and(|pids| pids.len() == 1)
+    }
+
+    /// Tells the script something, and waits for what it says when it is done.
     #[expect(
         clippy::expect_used,
         reason = "a server that does not come back is a failed test"
     )]
-    pub fn restart(&self) {
+    fn tell(&self, what: &str) -> serde_json::Value {
         let mut script = self.script.lock().expect("nobody panics");
         let (script, out) = &mut *script;
         let input = script.stdin.as_mut().expect("its input is piped");
-        input.write_all(b"restart\n").expect("it can be told");
+        let line = format!("{what}\n");
+        input.write_all(line.as_bytes()).expect("it can be told");
         let mut line = String::new();
         out.read_line(&mut line).expect("its output can be read");
         assert!(!line.is_empty(), "the API server does not come back");
+        serde_json::from_str(&line).expect("a line of JSON")
     }
 
     /// Makes a namespace of this run's own, since the cluster may be one that is kept, and gives its
