@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use keyref_tests::dapr::{Change, DAPR, GetItems, bulk, get};
 use keyref_tests::folder;
 use keyref_tests::gateway::{COMPONENTS, Event, Lines};
+use keyref_tests::metrics::scrape;
 use keyref_tests::server::{Server, Stream, ask_at};
 use tempfile::TempDir;
 
@@ -26,6 +27,8 @@ const MOST_MORE: u64 = 8;
 /// Between two rounds of requests, and between two changes.
 const SHORT: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_millis(700);
+/// Between two looks at the status page.
+const OFTEN: Duration = Duration::from_millis(100);
 
 fn component(name: &str, kind: &str, items: &str) -> String {
     format!(
@@ -33,6 +36,23 @@ fn component(name: &str, kind: &str, items: &str) -> String {
          spec: {{type: {kind}, version: v1, metadata: [{items}]}}\n"
     )
 }
+
+/// All that a store may be under.
+const RESILIENCY: &str = "\
+apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: soak}
+spec:
+  policies:
+    timeouts: {short: 20s}
+    retries: {twice: {duration: 10ms, maxRetries: 2}}
+    circuitBreakers: {five: {timeout: 1s, trip: 'consecutiveFailures >= 5'}}
+  targets:
+    components:
+      file: {outbound: {timeout: short, retry: twice, circuitBreaker: five}}
+      kept: {outbound: {timeout: short, retry: twice, circuitBreaker: five}}
+      items: {outbound: {timeout: short, retry: twice, circuitBreaker: five}, inbound: {retry: twice}}
+";
 
 /// A folder with stores of all kinds that need no server, and components that refer to them.
 fn work() -> TempDir {
@@ -53,6 +73,7 @@ fn work() -> TempDir {
             "c.yaml",
             b"kind: Configuration\nspec: {secrets: {scopes: [{storeName: file, deniedSecrets: [denied]}]}}\n",
         ),
+        ("r/resiliency.yaml", RESILIENCY.as_bytes()),
     ])
 }
 
@@ -140,6 +161,15 @@ fn ask_all(server: &Server, round: u64) {
     at(server.components, "GET /v1/components");
 }
 
+/// Looks at the status page, as people and as scripts do.
+fn look(server: &Server) {
+    for path in ["/", "/?refresh=5", "/status.json"] {
+        let answer = ask_at(server.status.unwrap(), &format!("GET {path}"), &[], "");
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.contains("kept") && !answer.body.contains("s3cr3t"));
+    }
+}
+
 /// Subscribes and watches, and goes away in the middle.
 fn subscribe(server: &Server, round: u64) {
     let request = GetItems {
@@ -197,6 +227,8 @@ fn server() -> (TempDir, Server) {
             "c.yaml",
             "--components-port",
             "0",
+            "--admin-port",
+            "0",
             "--audit-log",
             "/dev/null",
             "--cache",
@@ -237,9 +269,11 @@ fn nothing_grows_under_traffic_of_all_kinds() {
         scope.spawn(|| traffic.repeat(SHORT, |round| ask_all(&server, round)));
         scope.spawn(|| traffic.repeat(SHORT, |round| subscribe(&server, round)));
         scope.spawn(|| traffic.repeat(LONG, |round| change(&work, round)));
+        scope.spawn(|| traffic.repeat(OFTEN, |_| look(&server)));
         sample(&server, time, &is_over)
     });
     assert!(!server.log().contains("s3cr3t"));
+    is_under_policies(&server);
     let warm = &samples[samples.len() / 4..];
     let (early, late) = (&warm[..warm.len() / 3], &warm[warm.len() / 3 * 2..]);
     let growth = slope(warm) * (warm[warm.len() - 1].seconds - warm[0].seconds);
@@ -264,6 +298,23 @@ fn nothing_grows_under_traffic_of_all_kinds() {
         );
     }
     assert!(growth < MOST_GROWTH, "{growth} KiB");
+}
+
+/// That policies counted for each store, and no breaker opened: nothing has failed.
+fn is_under_policies(server: &Server) {
+    let metrics = scrape(server, "/");
+    for (target, flow) in [
+        ("Secretstore_file", "outbound"),
+        ("Secretstore_kept", "outbound"),
+        ("Configuration_items", "outbound"),
+    ] {
+        let labels = [("target", target), ("flow_direction", flow)];
+        let count = metrics.sum("dapr_resiliency_count", &labels);
+        assert!(count > 0.0, "{target}: {count}");
+        let labels = [("target", target), ("status", "open")];
+        let open = metrics.sum("dapr_resiliency_cb_state", &labels);
+        assert!(open < 0.5, "{target}: {open}");
+    }
 }
 
 fn median(samples: &[Sample], figure: fn(&Sample) -> u64) -> u64 {
