@@ -37,11 +37,24 @@ fn answered(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Ports besides those of Dapr's APIs.
-const ALL_PORTS: [&str; 4] = ["--components-port", "0", "--dapr-public-port", "0"];
+const ALL_PORTS: [&str; 6] = [
+    "--components-port",
+    "0",
+    "--dapr-public-port",
+    "0",
+    "--admin-port",
+    "0",
+];
 
 /// The addresses of these ports, and that of metrics.
-fn others(server: &Server) -> [SocketAddr; 3] {
-    [server.components, server.public, server.metrics].map(Option::unwrap)
+fn others(server: &Server) -> [SocketAddr; 4] {
+    let ports = [
+        server.components,
+        server.public,
+        server.metrics,
+        server.status,
+    ];
+    ports.map(Option::unwrap)
 }
 
 /// That somebody else is answered over both and at the other ports, and that nothing was told.
@@ -50,6 +63,7 @@ fn is_well(server: &Server) {
         (server.components, "/v1/components"),
         (server.public, "/v1.0/metadata"),
         (server.metrics, "/metrics"),
+        (server.status, "/status.json"),
     ] {
         if let Some(address) = address {
             let answer = ask_at(address, &format!("GET {path}"), &[], "");
@@ -159,16 +173,18 @@ fn a_client_that_is_done_speaking_may_still_listen() {
 fn floods_are_answered_or_cut() {
     let (_work, server) = two_stores(&ALL_PORTS, &[]);
     // Many requests at once, all of which are answered.
-    let [components, public, metrics] = others(&server);
+    let [components, public, metrics, status] = others(&server);
     for (address, ask, count) in [
         (server.http, SECRET, 5000),
         (components, "GET /v1/components", 5000),
         (public, "GET /v1.0/metadata", 5000),
         (metrics, "GET /metrics", 500),
+        (status, "GET /", 500),
+        (status, "GET /status.json", 500),
     ] {
         let mut requests = String::new();
         for _ in 0..count {
-            let _ = write!(requests, "{ask} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let _ = write!(requests, "{ask} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         }
         let answer = answered(address, requests.as_bytes());
         let answers = String::from_utf8_lossy(&answer)
@@ -282,6 +298,11 @@ fn many_clients_that_do_not_read_hold_little_in_all() {
 fn a_client_that_does_not_read_is_cut_and_holds_little() {
     let (_work, server) = large();
     is_well(&server);
+    // So that the status page has something to tell.
+    for number in 0..100 {
+        let name = "x".repeat(200);
+        server.ask(&format!("GET /v1.0/secrets/file/{number}-{name}"));
+    }
     let before = server.resident();
     let begin = Instant::now();
     // HTTP/1: answers that nobody reads.
@@ -291,6 +312,9 @@ fn a_client_that_does_not_read_is_cut_and_holds_little() {
     let request = "GET /v1/components HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut other = stream(server.components.unwrap());
     other.write_all(request.repeat(500).as_bytes()).unwrap();
+    let request = "GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut page = stream(server.status.unwrap());
+    page.write_all(request.repeat(500).as_bytes()).unwrap();
     // HTTP/2: windows that nobody opens.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (ended, _streams) = runtime.block_on(async {
@@ -311,7 +335,7 @@ fn a_client_that_does_not_read_is_cut_and_holds_little() {
     is_well(&server);
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
     assert!(ended.is_ok(), "its streams are held for ever");
-    for stalling in [&mut stalling, &mut other] {
+    for stalling in [&mut stalling, &mut other, &mut page] {
         until_cut(stalling, begin);
     }
     // The kernel's buffers are all that there is to read.
@@ -334,9 +358,9 @@ fn idle_connections_stay_and_hold_little() {
     limit.current = limit.maximum;
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
     let (_work, server) = two_stores(&ALL_PORTS, &[]);
-    let [components, _, metrics] = others(&server);
+    let [components, _, metrics, status] = others(&server);
     let ask = |stream: &mut TcpStream, ask: &str, end: &[u8]| {
-        let request = format!("{ask} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request = format!("{ask} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(end) {
@@ -351,6 +375,7 @@ fn idle_connections_stay_and_hold_little() {
         (components, IDLE / 10, "GET /v1/components", b"}\n"),
         // The last line of all is a number.
         (metrics, IDLE / 10, "HEAD /metrics", b"\r\n\r\n"),
+        (status, IDLE / 10, "HEAD /", b"\r\n\r\n"),
     ];
     let before = server.resident();
     // Each asks at once: one that has said nothing for ten seconds is cut.
