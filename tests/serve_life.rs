@@ -3,11 +3,16 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use keyref_tests::dapr::{DAPR, Empty, STORES, two_stores};
 use keyref_tests::folder;
-use keyref_tests::server::{Reply, Server, ask_at, command, refused};
+use keyref_tests::library::block_on;
+use keyref_tests::server::{Reply, Server, ask_at, command, connect, refused};
 use serde_json::Value;
+
+/// How long nothing may happen before nothing happens.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A way to end a server.
 type End<'e> = &'e dyn Fn(&Server);
@@ -73,6 +78,39 @@ fn a_request_under_way_may_finish_and_a_second_signal_ends_at_once() {
     server.wait_for_log("shutting down");
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
+fn a_second_signal_ends_at_once_also_a_call_under_way_over_grpc() {
+    let (_work, mut server) = two_stores(&["--dapr-graceful-shutdown-seconds", "60"], &[]);
+    block_on(async {
+        let socket = connect(server.grpc).await;
+        let (client, connection) = h2::client::handshake(socket).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::post(format!("http://localhost/{DAPR}/GetSecret"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let request = request.body(()).unwrap();
+        let mut client = client.ready().await.unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        // A message of nine bytes, of which one comes.
+        let part = bytes::Bytes::from_static(&[0, 0, 0, 0, 9, 0x0a]);
+        body.send_data(part, false).unwrap();
+        let mut answer = std::pin::pin!(answer);
+        // It is under way once others, begun later, are answered, and is waited for.
+        for _ in 0..10 {
+            let waited = tokio::time::timeout(SILENCE / 10, &mut answer).await;
+            assert!(waited.is_err(), "it is answered");
+        }
+        let begin = Instant::now();
+        server.signal("TERM");
+        let waited = tokio::time::timeout(SILENCE, &mut answer).await;
+        assert!(waited.is_err() && !connection.is_finished(), "it is cut");
+        server.signal("TERM");
+        assert!(answer.await.is_err());
+        assert_eq!(server.wait().code(), Some(1), "{}", server.log());
+        assert!(begin.elapsed() < Duration::from_secs(30), "{begin:?}");
+    });
 }
 
 #[test]
