@@ -28,8 +28,15 @@ fn every_kind_passes_the_suite() {
                 };
                 suite(&mut postgresql, &[]);
             }
-            // Another name of the same, and one that needs a cluster.
-            "configuration.postgres" | "configuration.kubernetes" => {}
+            // Another name of the same.
+            "configuration.postgres" => {
+                let Some(postgresql) = Postgresql::new() else {
+                    continue;
+                };
+                suite(&mut postgresql.called(registration.kind), &[]);
+            }
+            // It needs a cluster.
+            "configuration.kubernetes" => {}
             kind => panic!("`{kind}` is not in the suite"),
         }
     }

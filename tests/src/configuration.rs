@@ -208,7 +208,7 @@ fn reads(backend: &impl Backend, server: &Server) {
         .items;
     let kind = backend.component();
     let version = &item["a"].version;
-    if kind.contains("redis") || kind.contains("postgresql") {
+    if kind.contains("configuration.redis") || kind.contains("configuration.postgres") {
         assert_eq!(version, "v-one");
     } else {
         assert!(!version.is_empty());

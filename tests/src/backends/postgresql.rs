@@ -18,6 +18,8 @@ pub struct Postgresql {
     /// Where it is served while it is not away.
     pub port: u16,
     process: Option<Process>,
+    /// What components that read it are called.
+    kind: &'static str,
 }
 
 /// What prepares the database.
@@ -75,10 +77,18 @@ impl Postgresql {
             folder,
             port: free_port(),
             process: None,
+            kind: "configuration.postgresql",
         };
         postgresql.start();
         postgresql.ask(SCHEMA);
         Some(postgresql)
+    }
+
+    /// The same for components of another type.
+    #[must_use]
+    pub fn called(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// A file of the server.
@@ -157,7 +167,7 @@ impl Backend for Postgresql {
             ("table", "items"),
             ("notifyChannel", "told"),
         ];
-        component("configuration.postgresql", &metadata) + &secret_password("password")
+        component(self.kind, &metadata) + &secret_password("password")
     }
 
     fn set(&mut self, key: &str, value: &str) {
