@@ -7,7 +7,7 @@ use std::process::Command;
 use keyref::configuration::REGISTRY;
 use keyref_tests::backends::{
     Backend as _, File, PASSWORD, Postgresql, Redis, certificate, component, free_port,
-    secret_password,
+    secret_password, wait_until,
 };
 use keyref_tests::configuration::{get, serve, subscribe, suite, told, try_subscribe, values};
 
@@ -288,6 +288,89 @@ fn postgresql_takes_the_row_of_the_highest_number() {
 }
 
 #[test]
+fn redis_has_one_connection_and_one_more_while_somebody_subscribes() {
+    let Some(redis) = Redis::new(&[]) else { return };
+    redis.ask(&["SET", "a", "one"]);
+    let more = "  metadata:\n  - {name: poolSize, value: '9'}\n  - {name: minIdleConns, value: \
+                '5'}\n  - {name: maxConnAge, value: 1s}\n";
+    let yaml = redis.component().replace("  metadata:\n", more);
+    let (_work, server) = serve(&yaml, &[]);
+    let connections = || {
+        let list = redis.ask(&["CLIENT", "LIST"]);
+        let others = list.lines().filter(|line| !line.contains("cmd=client"));
+        others.count()
+    };
+    // Those of this test's own questions take a moment to go.
+    let has = |number| wait_until("the number", || connections() == number);
+    let read = || assert_eq!(values(&server, &["a"])["a"], "one");
+    read();
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(read);
+        }
+    });
+    has(1);
+    let _streams = [subscribe(&server, &["a"]), subscribe(&server, &[])];
+    read();
+    has(2);
+}
+
+#[test]
+fn postgresql_passes_over_metadata_of_a_get() {
+    let Some(postgresql) = Postgresql::new() else {
+        return;
+    };
+    postgresql.ask("INSERT INTO items VALUES ('a', 'one', '1', '{\"k\": \"v\"}')");
+    let (_work, server) = serve(&postgresql.component(), &[]);
+    let read = |query: &str| server.ask(&format!("GET /v1.0/configuration/cfg{query}"));
+    let plain = read("?key=a");
+    assert!(plain.body.contains("\"one\""), "{plain:?}");
+    for query in ["metadata.k=v", "metadata.k=other", "metadata.value=none"] {
+        let answer = read(&format!("?key=a&{query}"));
+        assert_eq!((answer.status, &answer.body), (200, &plain.body), "{query}");
+    }
+}
+
+#[test]
+fn postgresql_has_one_connection_and_one_more_while_somebody_subscribes() {
+    let Some(postgresql) = Postgresql::new() else {
+        return;
+    };
+    postgresql.ask("INSERT INTO items VALUES ('a', 'one', '1', NULL)");
+    let pool = " dbname=postgres pool_max_conns=7 pool_min_conns=5 pool_max_conn_lifetime=1s";
+    let more = "  metadata:\n  - {name: maxConns, value: \"6\"}\n  - {name: connectionMaxIdleTime, value: \
+                1s}\n  - {name: queryExecMode, value: simple_protocol}\n";
+    let yaml = postgresql.component().replace(" dbname=postgres", pool);
+    let (_work, server) = serve(&yaml.replace("  metadata:\n", more), &[]);
+    let connections = || {
+        let others = "SELECT count(*), min(backend_start) FROM pg_stat_activity WHERE \
+                      backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        postgresql.ask(others)
+    };
+    let read = || assert_eq!(values(&server, &["a"])["a"], "one");
+    read();
+    let first = connections();
+    assert!(first.starts_with("1|"), "{first}");
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(read);
+        }
+    });
+    // The same one, older than it should be.
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    read();
+    assert_eq!(connections(), first);
+    let stream = subscribe(&server, &["a"]);
+    let both = first.replacen('1', "2", 1);
+    assert_eq!(connections(), both);
+    let other = subscribe(&server, &[]);
+    read();
+    assert_eq!(connections(), both);
+    drop((stream, other));
+    wait_until("the end", || connections() == first);
+}
+
+#[test]
 fn postgresql_listens_to_the_channel_of_the_store_or_else_of_the_request() {
     let Some(postgresql) = Postgresql::new() else {
         return;
@@ -319,7 +402,7 @@ fn postgresql_listens_to_the_channel_of_the_store_or_else_of_the_request() {
     // A connection ends once nobody listens; that of the other server stays.
     drop(stream);
     let listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
-    keyref_tests::backends::wait_until("the end", || postgresql.ask(listening) == "1");
+    wait_until("the end", || postgresql.ask(listening) == "1");
 }
 
 #[test]

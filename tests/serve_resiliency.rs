@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keyref_tests::app::App;
-use keyref_tests::dapr::get;
+use keyref_tests::dapr::{Change, DAPR, GetItems, get};
 use keyref_tests::metrics::scrape;
-use keyref_tests::server::{Answer, Server, refused};
+use keyref_tests::server::{Answer, Server, Stream, refused};
 use keyref_tests::{Run, folder, stderr};
 use tempfile::TempDir;
 
@@ -238,6 +238,42 @@ fn a_store_that_fails_is_asked_again_and_what_it_answers_is_its_answer() {
 }
 
 #[test]
+fn retries_without_pauses_do_not_keep_a_core_busy() {
+    let backend = Backend::start();
+    let document = resiliency(
+        "retries: {now: {duration: 0s, maxRetries: 3}}",
+        "components: {kube: {outbound: {retry: now}}}",
+    );
+    let (_work, server) = serve(&backend, &document, &[]);
+    backend.set(&[], FAILING);
+    assert_eq!(class(&read(&server, "redis")), (500, "unreachable"));
+    assert_eq!(backend.asked(), 4);
+    server.wait_for_log("Error processing operation component[kube] output. Retrying in 1ms");
+}
+
+#[test]
+fn in_dapr_mode_a_breaker_that_is_not_there_is_told_and_is_none() {
+    let backend = Backend::start();
+    let document = resiliency(
+        "circuitBreakers: {cb: {trip: 'consecutiveFailures >= 1', timeout: 1h}}",
+        "components: {kube: {outbound: {circuitBreaker: nobody}}, map: {outbound: {circuitBreaker: cb}}}",
+    );
+    let (_work, server) = serve(&backend, &document, &["--mode", "dapr"]);
+    server.wait_for_log("there is no circuit breaker policy of this name");
+    backend.set(&[], FAILING);
+    for _ in 0..10 {
+        assert_eq!(class(&read(&server, "redis")), (500, "unreachable"));
+    }
+    backend.set(&[], Mood::Well);
+    assert_eq!(read(&server, "redis").status, 200);
+    // What else the document says counts.
+    backend.set(&[], FAILING);
+    let items = || server.ask("GET /v1.0/configuration/map?key=a");
+    assert_eq!(class(&items()), (500, "unreachable"));
+    assert_eq!(class(&items()), (500, "circuit-open"));
+}
+
+#[test]
 fn a_timeout_cuts_what_hangs_and_each_attempt_has_its_own() {
     let backend = Backend::start();
     let document = resiliency(
@@ -448,28 +484,36 @@ spec:
   - {name: configFile, value: items.yaml}
 ";
 
+/// A server of a file of items, and how to change it.
+fn items(resiliency: &str, arguments: &[&str]) -> (TempDir, Server) {
+    let work = folder(&[
+        ("r/cfg.yaml", ITEMS.as_bytes()),
+        ("r/resiliency.yaml", resiliency.as_bytes()),
+        ("items.yaml", b"a: one\n"),
+    ]);
+    let arguments = [&["--resources", "r"], arguments].concat();
+    let server = Server::start(work.path(), &arguments, &[]);
+    (work, server)
+}
+
+fn write_items(work: &TempDir, items: &str) {
+    fs::write(work.path().join("new.yaml"), items).unwrap();
+    let [new, path] = ["new.yaml", "items.yaml"].map(|name| work.path().join(name));
+    fs::rename(new, path).unwrap();
+}
+
 #[test]
 fn an_app_that_refuses_is_told_again_as_often_as_is_said() {
     let document = resiliency(
         "retries: {twice: {duration: 50ms, maxRetries: 2}}",
         "components: {cfg: {inbound: {retry: twice}}}",
     );
-    let work = folder(&[
-        ("r/cfg.yaml", ITEMS.as_bytes()),
-        ("r/resiliency.yaml", document.as_bytes()),
-        ("items.yaml", b"a: one\n"),
-    ]);
     let app = App::start(FREE, "http", None, &[500, 500, 200, 500, 500, 500]);
     let port = app.address.port().to_string();
-    let arguments = ["--resources", "r", "--app-port", &port];
-    let server = Server::start(work.path(), &arguments, &[]);
+    let (work, server) = items(&document, &["--app-port", &port]);
     let answer = server.ask("GET /v1.0/configuration/cfg/subscribe");
     assert_eq!(answer.status, 200, "{answer:?}");
-    let write = |items: &str| {
-        fs::write(work.path().join("new.yaml"), items).unwrap();
-        let [new, path] = ["new.yaml", "items.yaml"].map(|name| work.path().join(name));
-        fs::rename(new, path).unwrap();
-    };
+    let write = |items: &str| write_items(&work, items);
     let told = || String::from_utf8(app.told().body).unwrap();
     write("a: two\n");
     for _ in 0..3 {
@@ -493,4 +537,61 @@ fn an_app_that_refuses_is_told_again_as_often_as_is_said() {
         number(&server, "dapr_resiliency_activations_total", &labels),
         2
     );
+}
+
+#[test]
+fn a_breaker_that_an_app_opens_is_not_that_of_the_store() {
+    let document = resiliency(
+        "circuitBreakers: {cb: {trip: 'consecutiveFailures >= 1', timeout: 1h}}",
+        "components: {cfg: {inbound: {circuitBreaker: cb}, outbound: {circuitBreaker: cb}}}",
+    );
+    let app = App::start(FREE, "http", None, &[500; 100]);
+    let port = app.address.port().to_string();
+    let (work, server) = items(&document, &["--app-port", &port]);
+    let read = || server.ask("GET /v1.0/configuration/cfg?key=a");
+    assert_eq!(read().status, 200);
+    let answer = server.ask("GET /v1.0/configuration/cfg/subscribe");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    write_items(&work, "a: two\n");
+    app.told();
+    let state = |flow, status| {
+        let labels = [("flow_direction", flow), ("status", status)];
+        number(&server, "dapr_resiliency_cb_state", &labels)
+    };
+    until("its breaker opens", || state("inbound", "open") == 1);
+    assert_eq!(
+        (state("outbound", "closed"), state("outbound", "open")),
+        (1, 0)
+    );
+    for _ in 0..3 {
+        assert!(read().body.contains("two"), "{:?}", read());
+    }
+    let answer = server.ask("GET /v1.0/configuration/cfg/subscribe?key=a");
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn a_timeout_is_for_beginning_a_subscription_which_goes_on() {
+    let document = resiliency(
+        "timeouts: {short: 300ms}",
+        "components: {cfg: {outbound: {timeout: short}, inbound: {timeout: short}}}",
+    );
+    let (work, server) = items(&document, &[]);
+    let request = GetItems {
+        store: "cfg".to_owned(),
+        keys: vec!["a".to_owned()],
+    };
+    let method = format!("{DAPR}/SubscribeConfiguration");
+    let mut stream = Stream::open(server.grpc, &method, &request, &[]);
+    let first: Change = stream.receive().unwrap();
+    assert!(!first.id.is_empty());
+    let labels = [("flow_direction", "outbound"), ("policy", "timeout")];
+    assert_eq!(number(&server, "dapr_resiliency_count", &labels), 1);
+    // Several times as long.
+    assert!(stream.is_silent(SILENCE));
+    for value in ["two", "three"] {
+        write_items(&work, &format!("a: {value}\n"));
+        let change: Change = stream.receive().expect("it goes on");
+        assert_eq!(change.items["a"].value, value);
+    }
 }

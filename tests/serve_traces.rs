@@ -1,16 +1,16 @@
 //! Traces of requests: what is told of them, to whom, and what becomes of it where nobody listens.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use keyref_tests::app::App;
+use keyref_tests::app::{App, Told};
 use keyref_tests::collector::{Collector, Sent, attribute};
 use keyref_tests::dapr::{Change, DAPR, GetItems, STORES, get};
 use keyref_tests::faulty::{ApiServer, Fault, ask_and_leave, call_and_leave};
 use keyref_tests::folder;
 use keyref_tests::library::shortest;
-use keyref_tests::server::{Answer, Server, Stream, ask_at, refused};
+use keyref_tests::server::{Answer, Server, Stream, ask_at, ask_over, refused};
 use keyref_tests::tls::Authority;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -29,6 +29,8 @@ const SECRETS: &[u8] = br#"{"redis": "s3cr3t-one", "denied": "s3cr3t-two"}"#;
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 /// Spans wait for others only this long.
 const SOON: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "50");
+/// What anything may take before a test has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long nothing may come before nothing comes.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -266,6 +268,92 @@ fn the_caller_s_decision_counts_and_without_one_the_rate_does() {
         ask(&server, path, &[("traceparent", PARENT)]);
         assert_eq!(collector.spans(1)[0].text("traceId"), TRACE);
     }
+}
+
+#[test]
+fn a_caller_over_ipv6_has_an_address_and_a_port() {
+    let Some(collector) = Collector::start(None) else {
+        return;
+    };
+    if TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let work = work(&otel("1", "grpc", collector.grpc));
+    let listen = ["--dapr-listen-addresses", "::1"];
+    let server = Server::start(work.path(), &[GIVEN, &listen].concat(), &[SOON]);
+    let stream = TcpStream::connect(server.http).unwrap();
+    let caller = stream.local_addr().unwrap();
+    assert!(caller.is_ipv6());
+    let path = "/v1.0/secrets/file/redis";
+    assert_eq!(
+        ask_over(stream, &format!("GET {path}"), &[], "").status,
+        200
+    );
+    let spans = collector.spans(1);
+    let sent = named(&spans, path);
+    assert_eq!(sent.attribute("server.address"), Some("::1"));
+    let port = caller.port().to_string();
+    assert_eq!(sent.attribute("server.port"), Some(port.as_str()));
+}
+
+/// What a collector over HTTP is told, as far as it is text.
+fn text(told: &Told) -> String {
+    String::from_utf8_lossy(&told.body).into_owned()
+}
+
+#[test]
+fn variables_that_compress_or_cut_spans_have_no_effect() {
+    let app = App::start(FREE, "http", None, &[]);
+    let variables = [
+        SOON,
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "1"),
+        ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1"),
+    ];
+    let (_work, server) = server(&otel("1", "http", app.address), &variables);
+    ask(&server, "/v1.0/secrets/file/redis", &[]);
+    let told = app.told();
+    assert!(!told.headers.contains_key("content-encoding"), "{told:?}");
+    let text = text(&told);
+    for part in [
+        "dapr.api",
+        "GET /v1.0/secrets/file/redis",
+        "dapr.protocol",
+        "db.name",
+        "server.address",
+        "127.0.0.1",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn tracing_that_changes_counts_at_the_next_start() {
+    let [before, after] = [(); 2].map(|()| App::start(FREE, "http", None, &[]));
+    let (work, server) = server(&otel("1", "http", before.address), &[SOON]);
+    let path = "/v1.0/secrets/file/redis";
+    ask(&server, path, &[]);
+    assert!(text(&before.told()).contains("200"));
+    let config = work.path().join("config.yaml");
+    let changed = fs::read_to_string(&config).unwrap();
+    let changed = changed.replace(&before.address.to_string(), &after.address.to_string());
+    fs::write(config, changed.replace("[denied]", "[redis]")).unwrap();
+    server.wait_for_log("a change of `spec.tracing` counts at the next start");
+    // The rest of it counts.
+    let begin = Instant::now();
+    while ask(&server, path, &[("traceparent", UNSAMPLED)]).status != 403 {
+        assert!(begin.elapsed() < PATIENCE, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ask(&server, path, &[]);
+    assert!(text(&before.told()).contains("403"));
+    assert!(after.is_silent(SILENCE));
+    drop(server);
+    let server = Server::start(work.path(), GIVEN, &[SOON]);
+    ask(&server, path, &[]);
+    assert!(text(&after.told()).contains("403"));
+    assert!(before.is_silent(SILENCE));
 }
 
 #[test]
