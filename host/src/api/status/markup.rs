@@ -24,6 +24,7 @@ impl Markup {
         let mut escaped = Escaped {
             into: &mut self.0,
             left: MOST_TEXT,
+            is_cut: false,
         };
         let _ = write!(escaped, "{text}");
         self
@@ -48,12 +49,18 @@ struct Escaped<'m> {
     into: &'m mut String,
     /// How many characters may still be shown.
     left: usize,
+    /// Whether more was to be shown.
+    is_cut: bool,
 }
 
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             if self.left == 0 {
+                if !self.is_cut {
+                    self.is_cut = true;
+                    self.into.push('…');
+                }
                 return Ok(());
             }
             self.left -= 1;
@@ -64,9 +71,6 @@ impl Write for Escaped<'_> {
                 '"' => self.into.push_str("&quot;"),
                 '\'' => self.into.push_str("&#39;"),
                 character => escape(character, self.into),
-            }
-            if self.left == 0 {
-                self.into.push('…');
             }
         }
         Ok(())
@@ -87,8 +91,13 @@ mod tests {
             markup.finish(),
             "<b title=\"&lt;script&gt;&quot;&#39;&amp;\\u{202e}\\u{0}\\n\\u{200b}é"
         );
-        let mut markup = Markup::default();
-        markup.text("x".repeat(MOST_TEXT * 2));
-        assert_eq!(markup.finish().chars().count(), MOST_TEXT + 1);
+        for (length, end) in [(MOST_TEXT, 'x'), (MOST_TEXT + 1, '…'), (MOST_TEXT * 2, '…')] {
+            let mut markup = Markup::default();
+            // In parts, as a format writes it.
+            markup.text(format_args!("{}x{}", "x", "x".repeat(length - 2)));
+            let text = markup.finish();
+            assert!(text.starts_with(&"x".repeat(MOST_TEXT)) && text.ends_with(end));
+            assert_eq!(text.matches('…').count(), usize::from(end == '…'));
+        }
     }
 }
