@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const ROWS: usize = 1_000;
 const REQUESTS: usize = 100;
 const PROBLEMS: usize = 200;
+/// How many references of a component are shown.
+const REFERENCES: usize = 100;
 /// How many characters of a text are shown.
 const TEXT: usize = 1_000;
 
@@ -149,9 +151,42 @@ fn the_first_problems_of_a_reload_are_kept() {
     };
     let problems = &facts["reload"]["problems"];
     assert_eq!(count(problems), PROBLEMS);
+    assert_eq!(facts["reload"]["more_problems"], 57);
     assert_eq!(problems[0]["document"], "r/c.yaml");
     // With those of what is served.
     assert_eq!(count(&facts["problems"]), ODD);
     let whole = PROBLEMS + ODD;
-    assert_eq!(rows(&page(&server), "problems"), (ROWS, whole - ROWS));
+    let page = page(&server);
+    assert_eq!(rows(&page, "problems"), (ROWS, whole - ROWS));
+    assert!(page.contains("<p>57 more of the last reload are in the log.</p>"));
+}
+
+#[test]
+fn a_component_with_many_references_is_cut_as_well() {
+    const COUNT: usize = REFERENCES + 23;
+    let references: Vec<_> = (0..COUNT)
+        .map(|number| format!("{{name: p-{number}-, secretKeyRef: {{name: s, key: s}}}}"))
+        .collect();
+    let many =
+        component("many", "state.redis").replace("[]", &format!("[{}]", references.join(", ")));
+    let many = many.replace("---", "auth: {secretStore: env}");
+    let work = folder(&[("r/many.yaml", many.as_bytes())]);
+    let arguments = [
+        "--resources",
+        "r",
+        "--admin-port",
+        "0",
+        "--store",
+        "env=local.env",
+    ];
+    let server = Server::start(work.path(), &arguments, &[]);
+    let page = page(&server);
+    let shown = |number: usize| page.contains(&format!(">p-{number}-</code>"));
+    assert!(
+        shown(0) && shown(REFERENCES - 1) && !shown(REFERENCES),
+        "{page}"
+    );
+    assert!(page.contains("<li>23 more are in <a href=\"/status.json\">status.json</a></li>"));
+    let facts = facts(&server);
+    assert_eq!(count(&facts["components"][0]["references"]), COUNT);
 }

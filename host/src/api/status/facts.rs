@@ -64,6 +64,8 @@ pub(super) struct ReloadFacts {
     pub(super) outcome: &'static str,
     /// What was not taken over.
     pub(super) problems: Vec<ProblemFacts>,
+    /// How much more was not.
+    pub(super) more_problems: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -246,6 +248,7 @@ impl Facts {
                 time: Time(reload.time),
                 outcome: reload.outcome.name(),
                 problems: reload.problems.iter().map(ProblemFacts::from).collect(),
+                more_problems: reload.more_problems,
             }),
             problems: problems.map(ProblemFacts::from).collect(),
             stores: listing.map_or_else(Vec::new, |(loaded, listing)| {

@@ -40,6 +40,8 @@ pub(crate) struct Reloaded {
     pub(crate) outcome: Reload,
     /// What is wrong with what was read, and so was not taken over.
     pub(crate) problems: Vec<Problem>,
+    /// How many more there were.
+    pub(crate) more_problems: usize,
 }
 
 /// When what is served was loaded.
@@ -68,11 +70,13 @@ impl History {
 
     /// Files were read again.
     pub(crate) fn reload(&self, outcome: Reload, problems: &[Problem]) {
+        let more_problems = problems.len().saturating_sub(MOST_PROBLEMS);
         let problems = problems.iter().take(MOST_PROBLEMS).cloned();
         self.lock().1 = Some(Reloaded {
             time: SystemTime::now(),
             outcome,
             problems: problems.collect(),
+            more_problems,
         });
     }
 

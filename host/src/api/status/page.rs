@@ -13,6 +13,9 @@ use crate::api::audit::AuditDecision;
 /// How the page looks.
 pub(super) const STYLE: &str = include_str!("style.css");
 
+/// How many references of a component are shown.
+const MOST_REFERENCES: usize = 100;
+
 /// How a state looks.
 #[derive(Clone, Copy)]
 enum Tone {
@@ -150,6 +153,13 @@ fn problems(page: &mut Markup, facts: &Facts) {
         row(problem, "reported when loaded");
     }
     table.finish(page, "");
+    if let Some(more) = reload
+        .map(|reload| reload.more_problems)
+        .filter(|more| *more > 0)
+    {
+        page.html("<p>").text(more);
+        page.html(" more of the last reload are in the log.</p>\n");
+    }
     page.html("</section>\n");
 }
 
@@ -287,7 +297,7 @@ fn references(references: &[ReferenceFacts]) -> Markup {
         return text("–");
     }
     markup.html("<ul>");
-    for reference in references {
+    for reference in references.iter().take(MOST_REFERENCES) {
         markup
             .html("<li>")
             .markup(&code(&reference.property))
@@ -310,6 +320,10 @@ fn references(references: &[ReferenceFacts]) -> Markup {
             }
         }
         markup.html("</li>");
+    }
+    if references.len() > MOST_REFERENCES {
+        markup.html("<li>").text(references.len() - MOST_REFERENCES);
+        markup.html(" more are in <a href=\"/status.json\">status.json</a></li>");
     }
     markup.html("</ul>");
     markup
