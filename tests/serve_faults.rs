@@ -78,7 +78,7 @@ fn is_well(server: &Server) {
 #[test]
 fn broken_requests_are_answered_or_cut_and_harm_nobody() {
     let (_work, server) = two_stores(&ALL_PORTS, &[]);
-    let head = |line: &[u8]| [line, b"\r\nHost: x\r\nConnection: close\r\n\r\n"].concat();
+    let head = |line: &[u8]| [line, b"\r\nHost: localhost\r\nConnection: close\r\n\r\n"].concat();
     let long = [
         b"GET / HTTP/1.1\r\nx: ",
         vec![b'x'; 10 << 20].as_slice(),
@@ -163,7 +163,7 @@ fn a_client_that_is_done_speaking_may_still_listen() {
     let (_work, server) = two_stores(&[], &[]);
     let answer = answered(
         server.http,
-        format!("{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(),
+        format!("{SECRET} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes(),
     );
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.ends_with("{\"redis\":\"s3cr3t-one\"}\n"), "{answer}");
@@ -307,9 +307,9 @@ fn a_client_that_does_not_read_is_cut_and_holds_little() {
     let begin = Instant::now();
     // HTTP/1: answers that nobody reads.
     let mut stalling = stream(server.http);
-    let request = "GET /v1.0/secrets/file/large HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /v1.0/secrets/file/large HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stalling.write_all(request.repeat(500).as_bytes()).unwrap();
-    let request = "GET /v1/components HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /v1/components HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut other = stream(server.components.unwrap());
     other.write_all(request.repeat(500).as_bytes()).unwrap();
     let request = "GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
