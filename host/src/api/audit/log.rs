@@ -166,15 +166,12 @@ impl Shared {
         if waiting.number == 0 && !waiting.has_ended {
             waiting.is_awaited = true;
             let is_idle = |waiting: &mut Waiting| waiting.is_awaited && !waiting.has_ended;
-            waiting = match time {
-                Some(time) => {
-                    let waited = self.news.wait_timeout_while(waiting, time, is_idle);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => {
-                    let waited = self.news.wait_while(waiting, is_idle);
-                    waited.unwrap_or_else(PoisonError::into_inner)
-                }
+            waiting = if let Some(time) = time {
+                let waited = self.news.wait_timeout_while(waiting, time, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                let waited = self.news.wait_while(waiting, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
             };
             waiting.is_awaited = false;
         }
