@@ -158,6 +158,70 @@ fn broken_messages_over_grpc_are_refused() {
     is_well(&server);
 }
 
+/// Asks by messages of gRPC that hold back their last byte; the answers, which may not come.
+async fn ask_in_part(
+    address: SocketAddr,
+    method: &str,
+    count: usize,
+) -> Vec<(h2::client::ResponseFuture, h2::SendStream<bytes::Bytes>)> {
+    const LENGTH: usize = 3 << 20;
+    let mut begun = vec![0; LENGTH - 1];
+    begun[1..5].copy_from_slice(&u32::try_from(LENGTH - 5).unwrap().to_be_bytes());
+    let begun = bytes::Bytes::from(begun);
+    let (client, connection) = h2::client::handshake(connect(address).await).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..count {
+        let request = http::Request::post(format!("http://localhost/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let request = request.body(()).unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        body.send_data(begun.clone(), false).unwrap();
+        client = client.ready().await.unwrap();
+        calls.push((answer, body));
+    }
+    calls
+}
+
+#[test]
+fn messages_that_do_not_end_are_cut_and_hold_little() {
+    const TIME: Duration = Duration::from_secs(3);
+    let time = TIME.as_secs().to_string();
+    let arguments = [&["--timeout", &time], &ALL_PORTS[..]].concat();
+    let (_work, server) = two_stores(&arguments, &[]);
+    is_well(&server);
+    let before = server.resident();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let begin = Instant::now();
+    let calls = runtime.block_on(async {
+        let secrets = format!("{DAPR}/GetSecret");
+        let components = "keyref.components.v1.Components/List";
+        let mut calls = ask_in_part(server.grpc, &secrets, 90).await;
+        calls.extend(ask_in_part(server.components.unwrap(), components, 10).await);
+        calls
+    });
+    // Whoever asks for little need not wait for them.
+    while begin.elapsed() < TIME / 2 {
+        is_well(&server);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    runtime.block_on(async {
+        for (answer, _body) in calls {
+            let answer = tokio::time::timeout(PATIENCE, answer).await;
+            let head = answer.expect("it is held for ever").unwrap();
+            // The deadline is exceeded.
+            assert_eq!(head.headers()["grpc-status"], "4", "{head:?}");
+        }
+    });
+    assert!(begin.elapsed() >= TIME);
+    let grown = server.most_resident().saturating_sub(before);
+    // 64 MiB, and what is on its way; 300 MiB are sent.
+    assert!(grown < 130 << 10, "{grown} KiB");
+    is_well(&server);
+}
+
 #[test]
 fn a_client_that_is_done_speaking_may_still_listen() {
     let (_work, server) = two_stores(&[], &[]);

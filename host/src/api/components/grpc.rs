@@ -19,21 +19,30 @@ use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown};
 use crate::api::components::watching::{Event, Watching};
 use crate::api::components::{Inner, Refusal, WRONG_HOST, WRONG_TOKEN};
-use crate::api::grpc::Sent;
+use crate::api::grpc::{Bounded, Sent};
+use crate::api::service::Service;
 use crate::component::{ItemPlace, Property, Value};
 use crate::problem::Problem;
 
 /// How calls are served.
 #[derive(Clone)]
-pub(crate) struct Grpc(ComponentsServer<Calls>);
+pub(crate) struct Grpc {
+    service: Arc<Service>,
+    components: ComponentsServer<Calls>,
+}
 
 impl Grpc {
     pub(super) fn new(inner: Arc<Inner>, most_message: usize) -> Self {
+        let service = Arc::clone(&inner.service);
         let calls = Calls {
             inner,
             most_message,
         };
-        Self(ComponentsServer::new(calls).max_decoding_message_size(most_message))
+        let components = ComponentsServer::new(calls).max_decoding_message_size(most_message);
+        Self {
+            service,
+            components,
+        }
     }
 
     /// Answers a call.
@@ -44,7 +53,7 @@ impl Grpc {
         refusal: Option<Refusal>,
     ) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         match refusal {
@@ -53,7 +62,8 @@ impl Grpc {
             None => {}
         }
         request.extensions_mut().insert(recipient);
-        let answer: Result<_, Infallible> = self.0.clone().call(request).await;
+        let request = request.map(|body| Bounded::new(body, &self.service));
+        let answer: Result<_, Infallible> = self.components.clone().call(request).await;
         match answer {
             Ok(answer) => answer,
             Err(never) => match never {},

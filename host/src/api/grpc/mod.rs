@@ -17,6 +17,7 @@ use tonic::codegen::Service as _;
 use tonic::metadata::MetadataValue;
 use tonic_types::StatusExt as _;
 
+pub(crate) use self::bounded::Bounded;
 use self::messages::{items_of, reveal};
 use self::proto::dapr_server::{Dapr, DaprServer};
 use self::status::{MISMATCH, unauthenticated, unavailable};
@@ -30,6 +31,7 @@ use crate::api::service::{self, DAPR_VERSION, NOT_TEXT, STALE, Service};
 use crate::api::traces::{AskedStore, GrpcSpan};
 use crate::configuration::ItemsRequest;
 
+mod bounded;
 #[expect(
     clippy::pedantic,
     clippy::allow_attributes,
@@ -75,7 +77,7 @@ impl Grpc {
     /// Answers a call.
     pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         if !self.service.settings().log.is_on {
@@ -97,7 +99,7 @@ impl Grpc {
 
     async fn dispatch<B>(&self, mut request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         if let Err((status, denial)) = self.admit(&request) {
@@ -120,7 +122,7 @@ impl Grpc {
     /// Answers a call and counts it.
     async fn count<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         let path = request.uri().path();
@@ -154,10 +156,11 @@ impl Grpc {
 
     async fn call<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     {
         let mut dapr = self.dapr.clone();
+        let request = request.map(|body| Bounded::new(body, &self.service));
         let mut answer = match dapr.call(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},

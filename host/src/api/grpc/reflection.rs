@@ -17,8 +17,8 @@ use crate::api::service::Service;
 
 /// The protocol's file as protobuf describes it, from `proto/dapr/runtime.proto`.
 const PROTOCOL: &[u8] = include_bytes!("proto.bin");
-/// How many bytes a question may have: it is a name.
-const MOST_QUESTION: usize = 64 << 10;
+/// How many bytes a question may have: it is a name. Nobody waits for its end.
+const MOST_QUESTION: usize = 4 << 10;
 
 /// Whether a path is one of reflection's.
 pub(super) fn has(path: &str) -> bool {
