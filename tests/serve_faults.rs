@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use keyref_tests::dapr::{DAPR, STORES, Secret, get, two_stores};
+use keyref_tests::faulty::{ApiServer, Fault};
 use keyref_tests::folder;
 use keyref_tests::library::block_on;
 use keyref_tests::server::{Reply, Server, ask_at, call_frame, connect};
@@ -224,13 +225,21 @@ fn messages_that_do_not_end_are_cut_and_hold_little() {
 
 #[test]
 fn a_client_that_is_done_speaking_may_still_listen() {
-    let (_work, server) = two_stores(&[], &[]);
-    let answer = answered(
-        server.http,
-        format!("{SECRET} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes(),
-    );
-    let answer = String::from_utf8_lossy(&answer);
+    let (work, server) = two_stores(&[], &[]);
+    let ask = |ask: &str| {
+        let head = format!("{ask} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = answered(server.http, head.as_bytes());
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let answer = ask(SECRET);
     assert!(answer.ends_with("{\"redis\":\"s3cr3t-one\"}\n"), "{answer}");
+    // For a while.
+    let backend = ApiServer::start(Fault::Late(Duration::from_secs(2)));
+    let store = backend.store("late", work.path());
+    std::fs::write(work.path().join("resources/late.yaml"), store).unwrap();
+    server.wait_for_log("\"msg\":\"reloaded\"");
+    let answer = ask("GET /v1.0/secrets/late/one");
+    assert!(answer.ends_with("{\"key\":\"s3cr3t\"}\n"), "{answer}");
 }
 
 #[test]

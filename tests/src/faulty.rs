@@ -127,8 +127,23 @@ impl ApiServer {
     }
 }
 
-/// Sends a request over HTTP/2, and goes away while it is under way. Over HTTP/1 the server could not
-/// tell that from a client that has said all that it has to say.
+/// Sends a request over HTTP/1, and goes away while it is under way. Unless the connection is broken,
+/// the server cannot tell that from a client that has said all that it has to say.
+pub fn ask_and_close(server: &Server, path: &str, is_broken: bool) {
+    let mut stream = TcpStream::connect(server.http).expect("it listens");
+    let mut ask = |path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        thread::sleep(UNDER_WAY);
+    };
+    if is_broken {
+        // A connection breaks where its end leaves an answer unread.
+        ask("/v1.0/healthz");
+    }
+    ask(path);
+}
+
+/// Sends a request over HTTP/2, and goes away while it is under way.
 pub fn ask_and_leave(server: &Server, path: &str) {
     let ask = http::Request::get(format!("http://{}{path}", server.http));
     block_on(async {

@@ -1,17 +1,24 @@
 //! A connection that must finish the head of a request in time, and take in what it is answered,
-//! and may be idle between requests for as long as it likes.
+//! and may be idle between requests for as long as it likes. A request ends with its connection.
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use crate::api::stream::{Presence, Watched};
+
 /// How HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long an answer may still take once its client has said all that it has to say. It may have gone
+/// away, or just listen.
+const LISTEN_TIME: Duration = Duration::from_secs(5);
+/// How often a client that has said more than is read is looked for: its end comes behind that.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A stream whose heads are timed. What follows HTTP/2's preface is not: pings tell there whether
 /// somebody answers.
@@ -19,7 +26,10 @@ pub(crate) struct Timed<S> {
     stream: S,
     limit: Duration,
     state: State,
+    /// Of a head, and of whoever waits for an answer.
     deadline: Pin<Box<Sleep>>,
+    /// What was last known of a client that waits for its answer.
+    presence: Option<Presence>,
     /// How much of the preface the connection began with; `None` once it did not.
     preface: Option<usize>,
     /// How long nothing of what is written may be taken in.
@@ -59,6 +69,7 @@ impl<S> Timed<S> {
             limit,
             state: State::Head(Line::Before),
             deadline: Box::pin(tokio::time::sleep(limit)),
+            presence: None,
             preface: Some(0),
             write_limit,
             stalled: None,
@@ -109,7 +120,10 @@ impl<S> Timed<S> {
             };
             self.state = match (line, byte) {
                 (Line::Before, b'\r' | b'\n') => State::Head(Line::Before),
-                (Line::Ended, b'\n') => State::Beyond,
+                (Line::Ended, b'\n') => {
+                    self.presence = None;
+                    State::Beyond
+                }
                 (line @ (Line::Ended | Line::Within), b'\r') => State::Head(line),
                 (Line::Within, b'\n') => State::Head(Line::Ended),
                 _ => State::Head(Line::Within),
@@ -123,6 +137,32 @@ impl<S> Timed<S> {
         if !is_interim && matches!(self.state, State::Head(_) | State::Beyond) {
             self.state = State::Idle;
         }
+    }
+}
+
+impl<S: Watched> Timed<S> {
+    /// Waits until nobody waits for the answer that is under way. HTTP/1 is not read meanwhile, so
+    /// nothing else would tell.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.state != State::Beyond {
+            return Poll::Pending;
+        }
+        if self.presence.is_none() {
+            let presence = ready!(self.stream.poll_presence(context));
+            let limit = match presence {
+                Presence::Gone => return Poll::Ready(()),
+                Presence::SaysNoMore => LISTEN_TIME,
+                Presence::Speaks => LOOK_EVERY,
+            };
+            self.presence = Some(presence);
+            self.deadline.as_mut().reset(Instant::now() + limit);
+        }
+        ready!(self.deadline.as_mut().poll(context));
+        if self.presence.take() == Some(Presence::SaysNoMore) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -146,7 +186,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncWrite + Unpin + Watched> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -171,7 +211,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         self.stream.is_write_vectored()
     }
 
+    /// Called as well whenever an answer is not there yet.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.poll_gone(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -182,13 +226,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     use super::{PREFACE, Timed};
+    use crate::api::stream::{Presence, Watched};
 
     const LIMIT: Duration = Duration::from_secs(10);
+
+    /// The other side is there.
+    impl Watched for DuplexStream {
+        fn poll_presence(&self, _: &mut Context<'_>) -> Poll<Presence> {
+            Poll::Pending
+        }
+    }
 
     fn connection() -> (DuplexStream, Timed<DuplexStream>) {
         let (client, server) = tokio::io::duplex(1024);

@@ -3,9 +3,10 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -25,6 +26,50 @@ macro_rules! each {
             Stream::Unix($inner) => $call,
         }
     };
+}
+
+/// Whether somebody is there on the other side.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Presence {
+    /// There is something to read.
+    Speaks,
+    /// Nothing more is to be read than what has come. Whoever has gone away looks the same as one who
+    /// has said all, and listens.
+    SaysNoMore,
+    /// The connection is broken.
+    Gone,
+}
+
+/// A connection that knows it.
+pub(crate) trait Watched {
+    /// Waits until there is something to know; nothing is read.
+    fn poll_presence(&self, context: &mut Context<'_>) -> Poll<Presence>;
+}
+
+/// What a socket knows of it.
+macro_rules! presence {
+    ($socket:expr, $context:expr) => {{
+        let is_failed = ready!($socket.poll_read_ready($context)).is_err();
+        // Some of it is there, at least what was waited for.
+        let all = $socket.ready(Interest::READABLE | Interest::WRITABLE);
+        let all = all.now_or_never().and_then(Result::ok);
+        Poll::Ready(match all {
+            _ if is_failed => Presence::Gone,
+            Some(all) if all.is_write_closed() => Presence::Gone,
+            Some(all) if all.is_read_closed() => Presence::SaysNoMore,
+            _ => Presence::Speaks,
+        })
+    }};
+}
+
+impl Watched for Stream {
+    fn poll_presence(&self, context: &mut Context<'_>) -> Poll<Presence> {
+        match self {
+            Self::Tcp(socket) => presence!(socket, context),
+            Self::Tls(stream) => presence!(stream.get_ref().0, context),
+            Self::Unix(socket) => presence!(socket, context),
+        }
+    }
 }
 
 impl Stream {
