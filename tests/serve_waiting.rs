@@ -67,12 +67,16 @@ fn nobody() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-fn work(api_server: SocketAddr) -> TempDir {
-    let kubeconfig = format!(
+fn kubeconfig(api_server: SocketAddr) -> String {
+    format!(
         "clusters: [{{name: c, cluster: {{server: 'http://{api_server}'}}}}]\n\
          contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
          users: [{{name: u, user: {{}}}}]\ncurrent-context: x\n"
-    );
+    )
+}
+
+fn work(api_server: SocketAddr) -> TempDir {
+    let kubeconfig = kubeconfig(api_server);
     folder(&[
         ("r/waiting.yaml", RESOURCES.as_bytes()),
         ("r/file.yaml", FILE.as_bytes()),
@@ -211,13 +215,7 @@ fn a_store_that_is_open_stays_while_its_new_form_waits() {
     let server = server(&work);
     assert_eq!(secret(&server, "file").body, "{\"key\":\"s3cr3t\"}\n");
     let (address, cluster) = (nobody(), RESOURCES.split("---\n").next().unwrap());
-    let kubeconfig = fs::read_to_string(work.path().join("kubeconfig")).unwrap();
-    let (head, _) = kubeconfig.split_once("http://").unwrap();
-    let kubeconfig = format!(
-        "{head}http://{address}'}}}}]\n{}",
-        kubeconfig.split_once('\n').unwrap().1
-    );
-    fs::write(work.path().join("kubeconfig"), kubeconfig).unwrap();
+    fs::write(work.path().join("kubeconfig"), kubeconfig(address)).unwrap();
     let waiting = FILE.replace(
         "value: nested.json}]",
         "secretKeyRef: {name: files, key: items}}]\nauth: {secretStore: cluster}",
@@ -235,4 +233,20 @@ fn a_store_that_is_open_stays_while_its_new_form_waits() {
     }
     assert_eq!(secret(&server, "file").status, 500);
     assert!(!server.log().contains("not reloaded"), "{}", server.log());
+}
+
+#[test]
+fn a_kubeconfig_that_changes_is_read_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let work = work(listener.local_addr().unwrap());
+    serve(listener);
+    let server = server(&work);
+    let ask = || server.ask("GET /v1.0/secrets/cluster/files");
+    assert_eq!(ask().status, 200);
+    fs::write(work.path().join("kubeconfig"), kubeconfig(nobody())).unwrap();
+    let begin = Instant::now();
+    while class(&ask()) != (500, "unreachable") {
+        assert!(begin.elapsed() < PATIENCE, "{}", server.log());
+        thread::sleep(Duration::from_millis(50));
+    }
 }

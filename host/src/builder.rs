@@ -13,6 +13,7 @@ use crate::inner::Inner;
 use crate::limits::Limits;
 use crate::mode::Mode;
 use crate::observer::Observer;
+use crate::opened_store::OpenedStore;
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
@@ -23,6 +24,7 @@ use crate::stores::{Grants, SecretStore, StoreError};
 #[derive(Default)]
 pub struct ResolverBuilder {
     stores: Vec<(String, Arc<dyn SecretStore>)>,
+    opened: Vec<OpenedStore>,
     unusable: Vec<(String, StoreError)>,
     policy: Policy,
     configurations: Vec<Document>,
@@ -50,6 +52,13 @@ impl ResolverBuilder {
     #[must_use]
     pub fn shared_store(mut self, name: impl Into<String>, store: Arc<dyn SecretStore>) -> Self {
         self.stores.push((name.into(), store));
+        self
+    }
+
+    /// Adds a store that was opened from its settings, in place of one of the same name.
+    #[must_use]
+    pub fn opened_store(mut self, store: OpenedStore) -> Self {
+        self.opened.push(store);
         self
     }
 
@@ -191,6 +200,9 @@ impl ResolverBuilder {
         });
         for (name, store) in self.stores {
             secrets.insert(name, store);
+        }
+        for store in self.opened {
+            store.insert(&secrets);
         }
         for (name, error) in self.unusable {
             secrets.insert_broken(name, error);

@@ -7,11 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::advice;
-use crate::aside;
 use crate::batch::{self, Batch};
 use crate::component::{Component, Property, ResolvedComponent, Value};
 use crate::context::Context;
-use crate::deadline::within;
 use crate::earlier::Earlier;
 use crate::error::Class;
 use crate::finish::{self, Finished};
@@ -19,6 +17,7 @@ use crate::guest::GuestError;
 use crate::inner::Inner;
 use crate::load::Loaded;
 use crate::mode::Mode;
+use crate::opened_store;
 use crate::order::{self, Circular, End, Node, Order};
 use crate::placement::Placement;
 use crate::problem::{Place, Problem, Severity, printable};
@@ -26,9 +25,7 @@ use crate::request::{Answer, AnswerMap, Request};
 use crate::run::Run;
 use crate::schedule::{self, Placing};
 use crate::secrets::Secrets;
-use crate::stores::{
-    self, Discreet, Grants, Registration, SecretStore, StoreConfig, StoreError, Unopened,
-};
+use crate::stores::{self, Discreet, Grants, Registration, StoreConfig, StoreError, Unopened};
 use crate::suggest;
 
 /// Opens them, where that is granted: those first that need no other, then those that need these. Stores that need each
@@ -224,8 +221,9 @@ impl Opening<'_> {
                 return;
             }
             Ok(config) => {
-                let opening = within(self.context, open_aside(config.clone()));
-                opening.await.map(|store| (config, store))
+                let (files, opened) = opened_store::open(&config, self.context).await;
+                self.secrets.insert_files(&config.name, files);
+                opened.map(|store| (config, store))
             }
             Err(error) => Err(error),
         };
@@ -388,17 +386,6 @@ impl Opening<'_> {
             };
         }
         Ok(config)
-    }
-}
-
-/// Opens a store, which may read files.
-async fn open_aside(config: StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError> {
-    match aside::begin(move || stores::open(&config)) {
-        Some(opening) => aside::end(opening).await,
-        None => Err(StoreError::new(
-            Class::Internal,
-            "there can be no more threads",
-        )),
     }
 }
 

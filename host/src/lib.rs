@@ -86,6 +86,7 @@ mod limits;
 mod load;
 mod mode;
 pub mod observer;
+mod opened_store;
 mod order;
 #[cfg(any(
     feature = "configuration-postgresql",
@@ -123,6 +124,7 @@ pub use crate::earlier::Earlier;
 pub use crate::inspection::{InspectedComponent, InspectedReference, Inspection};
 pub use crate::limits::Limits;
 pub use crate::mode::Mode;
+pub use crate::opened_store::OpenedStore;
 pub use crate::request::Request;
 pub use crate::resolution::{Resolution, Stats};
 pub use crate::resolver::Resolver;

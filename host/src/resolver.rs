@@ -30,6 +30,7 @@ use crate::run::Run;
 use crate::schedule::{self, Placing};
 use crate::secret::{Secret, SecretValue};
 use crate::secrets::Secrets;
+use crate::stamp::Stamps;
 use crate::stores::{BulkRequest, SecretRequest};
 
 /// Resolves documents. Cheap to clone, and free of global state.
@@ -249,6 +250,12 @@ impl Resolver {
             denied_types: self.inner.denied_types.clone(),
         };
         (Self::from_inner(inner), loaded.take_problems())
+    }
+
+    /// The files that stores were opened from, as they were just before, by the store's name: those
+    /// of the stores that could not be as well.
+    pub fn files(&self) -> BTreeMap<String, Stamps> {
+        self.inner.secrets.files()
     }
 
     /// Reads one secret of a store, after policy has been asked.

@@ -1,8 +1,11 @@
 //! What tells that a file has changed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// How deep a folder is looked into: Kubernetes mounts a secret as a folder of files.
+const DEEPEST: usize = 2;
 
 /// What tells that a file has changed, be it written in place or exchanged. Links are followed.
 ///
@@ -19,11 +22,68 @@ impl Stamp {
     /// That of the file, or folder, at a path; nothing where there is none.
     pub fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
-        Some(Self {
+        Some(Self::of_metadata(&metadata))
+    }
+
+    fn of_metadata(metadata: &fs::Metadata) -> Self {
+        Self {
             modified: metadata.modified().ok(),
             length: metadata.len(),
-            identity: Identity::of(&metadata),
-        })
+            identity: Identity::of(metadata),
+        }
+    }
+}
+
+/// What tells that one of several files has changed, or a file in one of several folders.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Stamps {
+    paths: Vec<PathBuf>,
+    found: Vec<Option<Stamp>>,
+    has_pipe: bool,
+}
+
+impl Stamps {
+    /// Those of the files and folders at these paths.
+    pub fn of(paths: Vec<PathBuf>) -> Self {
+        let mut stamps = Self::default();
+        for path in &paths {
+            stamps.add(path, DEEPEST);
+        }
+        Self { paths, ..stamps }
+    }
+
+    /// Those of the same files and folders as they are now.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::of(self.paths.clone())
+    }
+
+    /// Whether there is nothing that could change.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// Whether one of the paths leads to a pipe or a device, which can be read once and has no stamp.
+    pub fn has_pipe(&self) -> bool {
+        self.has_pipe
+    }
+
+    fn add(&mut self, path: &Path, depth: usize) {
+        let metadata = fs::metadata(path).ok();
+        let is = |kind: fn(&fs::Metadata) -> bool| metadata.as_ref().is_some_and(kind);
+        let is_folder = is(fs::Metadata::is_dir);
+        let is_pipe = is(|metadata| !metadata.is_file() && !metadata.is_dir());
+        self.has_pipe |= is_pipe && depth == DEEPEST;
+        let stamped = metadata.filter(|_| !is_pipe);
+        self.found.push(stamped.as_ref().map(Stamp::of_metadata));
+        if let Some(depth) = depth.checked_sub(1)
+            && is_folder
+            && let Ok(entries) = fs::read_dir(path)
+        {
+            let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            paths.sort();
+            paths.iter().for_each(|path| self.add(path, depth));
+        }
     }
 }
 

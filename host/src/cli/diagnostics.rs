@@ -143,7 +143,7 @@ pub(super) fn print_secret_error(error: &SecretError, global: &Global) {
 /// Why a store of the command line cannot be used.
 pub(super) fn store_problem(store: &str, error: StoreError) -> Problem {
     let message = format!("store `{}`: {}", terminal_safe(store), error.message);
-    Problem::new(error.class, None, message, error.hint)
+    Problem::new(error.class, None, message, error.hint).about(store, "")
 }
 
 fn group<'p>(problem: &'p Problem, sources: &Sources) -> Group<'p> {

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use futures_util::future::join_all;
 use keyref::env::Environment;
-use keyref::error::Class;
-use keyref::problem::terminal_safe;
-use keyref::stores::{self, BUILTIN_KUBERNETES, SecretStore, StoreConfig, StoreError, Unopened};
-use keyref::{Context, suggest};
+use keyref::problem::{Problem, terminal_safe};
+use keyref::stores::{self, BUILTIN_KUBERNETES, StoreConfig, StoreError, Unopened};
+use keyref::{Context, Earlier, OpenedStore, ResolverBuilder, suggest};
 
 use super::arguments::{Global, ModeArgument};
-use super::waiting;
+use super::diagnostics;
 
 /// What a command needs of stores.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,8 +22,12 @@ pub(super) enum Need {
     Names,
 }
 
-/// A store of `--store`, or why it cannot be used.
-pub(super) type Opened = std::result::Result<Arc<dyn SecretStore>, StoreError>;
+/// A store of the command line.
+enum Opened {
+    Store(OpenedStore),
+    /// What stands for it, where only its name is needed.
+    Name(Unopened),
+}
 
 /// The settings of these stores.
 pub(super) struct Given {
@@ -72,36 +74,60 @@ impl Given {
             .collect()
     }
 
-    /// The files that `--store` names, each with its store. They are no documents.
-    pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
+    /// The files that `--store` names. They are no documents.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
         let path = |config: &StoreConfig| {
             let kind = stores::registration(&config.kind).filter(|kind| kind.argument_is_path)?;
-            let path = config.text(kind.argument).ok()??;
-            Some((config.name.clone(), PathBuf::from(path)))
+            config.text(kind.argument).ok()?.map(PathBuf::from)
         };
         self.named.iter().filter_map(path).collect()
     }
 
-    /// Opens them, if anything is to be read from them.
-    pub(super) async fn open(self, need: Need, context: &Context) -> Vec<(String, Opened)> {
-        let configs = self.named.into_iter().chain(self.builtin);
-        join_all(configs.map(|config| open(config, need, context))).await
+    /// Adds them to a resolver, opened if anything is to be read from them; why some cannot be used.
+    pub(super) async fn add_to(
+        self,
+        mut builder: ResolverBuilder,
+        need: Need,
+        context: &Context,
+        earlier: Option<&Earlier>,
+    ) -> (ResolverBuilder, Vec<Problem>) {
+        let mut problems = Vec::new();
+        // One that hangs holds up no other.
+        let opening = self
+            .named
+            .into_iter()
+            .chain(self.builtin)
+            .map(async |config| {
+                let name = config.name.clone();
+                (name, open(config, need, context, earlier).await)
+            });
+        for (name, opened) in join_all(opening).await {
+            builder = match opened {
+                Ok(Opened::Store(store)) => builder.opened_store(store),
+                Ok(Opened::Name(stand_in)) => builder.store(name, stand_in),
+                Err(error) => {
+                    problems.push(diagnostics::store_problem(&name, error.clone()));
+                    builder.unusable_store(name, error)
+                }
+            };
+        }
+        (builder, problems)
     }
 }
 
-/// Opens one, which others that hang do not hold up.
-async fn open(config: StoreConfig, need: Need, context: &Context) -> (String, Opened) {
-    let name = config.name.clone();
-    let opening = move || match (need, stores::registration(&config.kind)) {
-        (Need::Names, Some(kind)) => Ok(Arc::new(Unopened::of(kind)) as Arc<dyn SecretStore>),
-        _ => stores::open(&config),
-    };
-    let opened = waiting::until_deadline(context, opening).await;
-    let opened = opened.unwrap_or_else(|| {
-        let message = "it could not be opened before the deadline";
-        Err(StoreError::new(Class::TimedOut, message))
-    });
-    (name, opened)
+async fn open(
+    config: StoreConfig,
+    need: Need,
+    context: &Context,
+    earlier: Option<&Earlier>,
+) -> std::result::Result<Opened, StoreError> {
+    match (need, stores::registration(&config.kind)) {
+        (Need::Names, Some(kind)) => Ok(Opened::Name(Unopened::of(kind))),
+        _ => {
+            let opened = OpenedStore::open(config, context, earlier).await;
+            opened.map(Opened::Store)
+        }
+    }
 }
 
 /// Takes apart `NAME=KIND:ARGUMENT`.

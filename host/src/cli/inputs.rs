@@ -4,14 +4,13 @@
 //! and over a network as well, and costs a call of the system for each file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use keyref::Document;
 use keyref::problem::Problem;
-use keyref::stamp::Stamp;
+use keyref::stamp::{Stamp, Stamps};
 
 use super::arguments::{Global, ServeArguments};
 use super::documents::{self, Listed, Read, Skipped, Unread};
@@ -19,8 +18,6 @@ use super::session::Surroundings;
 
 /// How many looks a file may go on changing before it is read nevertheless.
 const MOST_LOOKS: u32 = 4;
-/// How deep a store's folder is looked into: Kubernetes mounts a secret as a folder of files.
-const DEEPEST: usize = 2;
 
 /// Files, each as it was last read. A file that has just changed counts as it was before, until a
 /// second look finds it as the first did: it may be in the middle of being written.
@@ -294,24 +291,21 @@ impl Entry {
     }
 }
 
-/// A file, or a folder of files, that a store reads.
+/// The files, or folders of files, that a store reads.
 #[derive(Clone)]
 pub(super) struct StoreFile {
-    path: PathBuf,
     /// Just before the store was opened.
-    taken: Vec<Option<Stamp>>,
+    taken: Stamps,
     /// At the last look.
-    seen: Vec<Option<Stamp>>,
+    seen: Stamps,
     /// For how many looks it has been changing.
     looks: u32,
 }
 
 impl StoreFile {
-    /// A file that is about to be read.
-    pub(super) fn new(path: PathBuf) -> Self {
-        let taken = stamps(&path, DEEPEST);
+    /// Files that were read just after they were so.
+    pub(super) fn new(taken: Stamps) -> Self {
         Self {
-            path,
             seen: taken.clone(),
             taken,
             looks: 0,
@@ -320,7 +314,7 @@ impl StoreFile {
 
     /// Whether it is to be read: it has changed, and does no longer, or has for long.
     pub(super) fn look(&mut self) -> bool {
-        let now = stamps(&self.path, DEEPEST);
+        let now = self.taken.again();
         let is_settled = self.seen == now;
         self.looks = if is_settled { 0 } else { self.looks + 1 };
         self.seen = now;
@@ -329,34 +323,16 @@ impl StoreFile {
 
     /// The same, where what was seen last is what was read.
     pub(super) fn taken(&self) -> Self {
-        Self {
-            path: self.path.clone(),
-            taken: self.seen.clone(),
-            seen: self.seen.clone(),
-            looks: 0,
-        }
+        Self::new(self.seen.clone())
     }
 
     /// Whether the other is the same file, read at the same time.
     pub(super) fn is_of(&self, other: &Self) -> bool {
-        self.path == other.path && self.taken == other.taken
+        self.taken == other.taken
     }
 
-    /// Whether this is its path.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        self.path == path
+    /// Whether it can be read only once.
+    pub(super) fn is_pipe(&self) -> bool {
+        self.seen.has_pipe()
     }
-}
-
-/// The stamps of a file, or of a folder and what is in it.
-fn stamps(path: &Path, depth: usize) -> Vec<Option<Stamp>> {
-    let mut found = vec![Stamp::of(path)];
-    if let Some(depth) = depth.checked_sub(1)
-        && let Ok(entries) = fs::read_dir(path)
-    {
-        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.sort();
-        found.extend(paths.iter().flat_map(|path| stamps(path, depth)));
-    }
-    found
 }

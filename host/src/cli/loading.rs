@@ -3,7 +3,6 @@
 //! What has been served before is kept where it is the same, or where what is there now is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use keyref::configuration::{self, ConfigurationStore, Unopened};
 use keyref::env::Environment;
 use keyref::error::Class;
 use keyref::problem::{Problem, terminal_safe};
-use keyref::stores::{self, Grants, StoreConfig, StoreError};
+use keyref::stores::{Grants, StoreConfig, StoreError};
 use keyref::{
     Cache, Context, Document, Earlier, InspectedComponent, ResolvedComponent, Resolver, Value,
 };
@@ -67,12 +66,12 @@ pub(super) async fn load(
 ) -> Result<std::result::Result<Served, Refusal>> {
     let mut surroundings = Surroundings::of(global)?;
     surroundings.cache = before.cache.clone();
+    surroundings.earlier = before.earlier();
     surroundings.context.fetch_time = Some(patience);
     let settings = match settings(global, snapshot) {
         Ok(settings) => settings,
         Err(problems) => return Ok(Err(problems.into())),
     };
-    let given = surroundings.stores.files();
     let (read, configurations) = (snapshot.read(), snapshot.configurations());
     let beginning = session::begin(global, surroundings, read, configurations, Need::Values);
     let mut session = match beginning.await? {
@@ -83,8 +82,8 @@ pub(super) async fn load(
         .resolver
         .inspect(session.documents.clone(), &session.context);
     let components = inspected.await.components;
-    let files = before.files(given, &components);
     let (resolver, problems) = before.open(&session).await;
+    let files = before.files(&resolver);
     let mut all = std::mem::take(&mut session.problems);
     all.extend(problems);
     all.extend(session.slips(&resolver.stores(), &[]));
@@ -163,18 +162,18 @@ impl Before<'_> {
         }
     }
 
-    /// The files that secret stores read: those that are given, and those of components.
-    fn files(
-        &self,
-        mut files: Vec<(String, PathBuf)>,
-        components: &[InspectedComponent],
-    ) -> BTreeMap<String, StoreFile> {
-        files.extend(components.iter().filter_map(|inspected| {
-            let component = &inspected.component;
-            Some((component.name.clone(), file(component)?))
-        }));
-        let files = files.into_iter().map(|(name, path)| {
-            let file = self.file(&name, path);
+    /// The files of secret stores, as they were when these were opened, or when that was tried last.
+    fn files(&self, resolver: &Resolver) -> BTreeMap<String, StoreFile> {
+        let earlier = self.served.map(|served| served.loaded.resolver.files());
+        let earlier = earlier.unwrap_or_default();
+        let files = resolver.files().into_iter().map(|(name, stamps)| {
+            let known = self.served.and_then(|served| served.files.get(&name));
+            let file = match known {
+                Some(file) if self.kept.contains(&name) => file.taken(),
+                // It was not opened again.
+                Some(file) if earlier.get(&name) == Some(&stamps) => file.clone(),
+                _ => StoreFile::new(stamps),
+            };
             (name, file)
         });
         files.collect()
@@ -208,16 +207,6 @@ impl Before<'_> {
         let is_meant = settings.is_none_or(|settings| settings.is_as(opened));
         let store = served.loaded.configurations.get(name)?;
         is_meant.then(|| (opened.clone(), Arc::clone(store)))
-    }
-
-    /// The file of a store, as it is when the store is opened, or was when that was tried last.
-    fn file(&self, name: &str, path: PathBuf) -> StoreFile {
-        let known = self.served.and_then(|served| served.files.get(name));
-        match known.filter(|file| file.is_at(&path)) {
-            Some(file) if self.kept.contains(name) => file.taken(),
-            Some(file) if !self.renewed.contains(name) => file.clone(),
-            _ => StoreFile::new(path),
-        }
     }
 
     /// Whether a store of this name was open.
@@ -294,15 +283,6 @@ impl Served {
         });
         wrong.collect()
     }
-}
-
-/// The file that a component names as a secret store's.
-fn file(component: &Component) -> Option<PathBuf> {
-    let kind = stores::registration(&component.component_type)?;
-    let mut items = component.items.iter();
-    let item = items.find(|item| item.name.eq_ignore_ascii_case(kind.argument))?;
-    let path = item.value.as_deref().filter(|_| kind.argument_is_path);
-    path.map(PathBuf::from)
 }
 
 /// A configuration store with the settings that it was opened with.

@@ -17,7 +17,7 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
 use super::arguments::{Global, ServeArguments};
-use super::inputs::Snapshot;
+use super::inputs::{Snapshot, StoreFile};
 use super::loading::{Before, Served, load};
 use super::refusal;
 use super::serve::effective;
@@ -100,7 +100,9 @@ impl<'s> Reloading<'s> {
                 change = watch.change(hang_up, is_hot) => {
                     let Change { at_once, snapshot, of_stores, mut renewed } = change;
                     if at_once {
-                        renewed.extend(self.served.loaded.resolver.stores());
+                        let stores = self.served.loaded.resolver.stores().into_iter();
+                        let is_pipe = |name: &String| of_stores.get(name).is_some_and(StoreFile::is_pipe);
+                        renewed.extend(stores.filter(|name| !is_pipe(name)));
                     }
                     (self.seen, self.served.files) = (snapshot, of_stores);
                     let reloaded = self.load(renewed.clone(), PATIENCE).await;

@@ -11,7 +11,9 @@ use keyref::env::{self, Environment};
 use keyref::error::Class;
 use keyref::problem::{Problem, Severity, terminal_safe};
 use keyref::stores::{BUILTIN_KUBERNETES, Grants};
-use keyref::{BuildError, Cache, Context, Document, Mode, Resolver, ResolverBuilder, suggest};
+use keyref::{
+    BuildError, Cache, Context, Document, Earlier, Mode, Resolver, ResolverBuilder, suggest,
+};
 
 use super::arguments::{Global, ModeArgument};
 use super::counts::Counts;
@@ -121,6 +123,8 @@ pub(super) struct Surroundings {
     pub(super) stores: Given,
     /// What secret stores have said; nothing is kept unless somebody says so.
     pub(super) cache: Cache,
+    /// Those that need not be opened again.
+    pub(super) earlier: Option<Earlier>,
 }
 
 impl Surroundings {
@@ -137,13 +141,13 @@ impl Surroundings {
             context,
             stores,
             cache: Cache::default(),
+            earlier: None,
         })
     }
 
     /// The files that stores are opened from, which are no documents.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let files = self.stores.files().into_iter();
-        files.map(|(_, path)| path).collect()
+        self.stores.files()
     }
 }
 
@@ -160,6 +164,7 @@ pub(super) async fn begin(
         context,
         stores,
         cache,
+        earlier,
     } = surroundings;
     let given = stores.names();
     let (documents, mut problems) = (read.documents, read.problems);
@@ -168,15 +173,9 @@ pub(super) async fn begin(
     if let Ok(denied) = &denied {
         builder = builder.deny_types(denied.clone());
     }
-    for (name, store) in stores.open(need, &context).await {
-        match store {
-            Ok(store) => builder = builder.shared_store(name, store),
-            Err(error) => {
-                problems.push(diagnostics::store_problem(&name, error.clone()));
-                builder = builder.unusable_store(name, error);
-            }
-        }
-    }
+    let opening = stores.add_to(builder, need, &context, earlier.as_ref());
+    let (mut builder, unusable) = opening.await;
+    problems.extend(unusable);
     let mut sources = Sources::of(&documents);
     let mut config_slips = Vec::new();
     for document in configurations {

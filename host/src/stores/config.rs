@@ -111,6 +111,20 @@ impl StoreConfig {
         grants.readable(path)
     }
 
+    /// The files and folders that a store of these settings reads when it is opened or first asked,
+    /// but for those that may not be read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Some(registration) = super::registration(&self.kind) else {
+            return Vec::new();
+        };
+        let mut files = (registration.files)(self);
+        files.retain(|path| match &self.grants {
+            Some(grants) => grants.readable(path).is_ok(),
+            None => true,
+        });
+        files
+    }
+
     /// Whether a store that was opened with other settings is the one that these mean.
     pub fn is_as(&self, other: &Self) -> bool {
         let properties = self.properties.iter();

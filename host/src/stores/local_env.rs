@@ -16,6 +16,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     argument: "prefix",
     argument_is_path: false,
     is_namespaced: false,
+    files: |_| Vec::new(),
     build: |config| {
         let prefix = config.text("prefix")?.unwrap_or_default();
         let store = LocalEnv::new(prefix, config.environment.clone());

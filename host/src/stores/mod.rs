@@ -4,6 +4,7 @@
 //! [`REGISTRY`], one file and one line each.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -205,6 +206,8 @@ pub struct Registration {
     pub argument_is_path: bool,
     /// As [`SecretStore::is_namespaced`] says of each store of this kind.
     pub(crate) is_namespaced: bool,
+    /// The files and folders that a store of these settings reads; they may not be readable.
+    pub(crate) files: fn(&StoreConfig) -> Vec<PathBuf>,
     /// Makes a store from its settings, without a look at its secrets where that costs time.
     pub(crate) build: fn(&StoreConfig) -> Result<Arc<dyn SecretStore>, StoreError>,
 }

@@ -1,7 +1,7 @@
 //! Where the API server is, and what to show it: all that is known before the first connection.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use kube::Config;
@@ -70,6 +70,18 @@ pub(super) fn access(settings: &StoreConfig) -> Result<Access, StoreError> {
         }
     }
     Ok(access)
+}
+
+/// The kubeconfigs that a store's settings lead to. What they refer to is read with them.
+pub(super) fn kubeconfigs(settings: &StoreConfig) -> Vec<PathBuf> {
+    let text = |property| settings.text(property).ok().flatten();
+    let text = |property| text(property).filter(|text| !text.is_empty());
+    let environment = &settings.environment;
+    match text(KUBECONFIG_PATH) {
+        _ if text(CONTEXT).is_none() && in_cluster(environment).is_some() => Vec::new(),
+        Some(path) => vec![PathBuf::from(path)],
+        None => kubeconfig::paths(environment),
+    }
 }
 
 /// The pod's own service account, where there is one.

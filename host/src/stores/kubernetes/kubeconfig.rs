@@ -11,14 +11,19 @@ use crate::env::Environment;
 use crate::stores::StoreError;
 use crate::suggest;
 
-/// The kubeconfigs of `KUBECONFIG`, merged, or that of the home folder.
-pub(super) fn of_environment(environment: &Environment) -> Result<Kubeconfig, StoreError> {
+/// The paths of `KUBECONFIG`, or that in the home folder.
+pub(super) fn paths(environment: &Environment) -> Vec<PathBuf> {
     let text = |name| environment.text(name).filter(|text| !text.is_empty());
-    let paths: Vec<PathBuf> = match (text("KUBECONFIG"), text("HOME")) {
+    match (text("KUBECONFIG"), text("HOME")) {
         (Some(paths), _) => env::split_paths(&paths).collect(),
         (None, Some(home)) => vec![Path::new(&home).join(".kube").join("config")],
         (None, None) => Vec::new(),
-    };
+    }
+}
+
+/// The kubeconfigs of `KUBECONFIG`, merged, or that of the home folder.
+pub(super) fn of_environment(environment: &Environment) -> Result<Kubeconfig, StoreError> {
+    let paths = paths(environment);
     // As with kubectl, files that do not exist are left out.
     let mut kubeconfigs = paths.iter().filter(|path| path.is_file()).map(|path| {
         let name = format!("the kubeconfig `{}`", path.display());

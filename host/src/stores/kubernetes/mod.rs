@@ -44,6 +44,7 @@ pub(super) const REGISTRATION: Registration = Registration {
     argument: "defaultNamespace",
     argument_is_path: false,
     is_namespaced: true,
+    files: access::kubeconfigs,
     build: |config| Ok(Arc::new(Kubernetes::from_config(config)?)),
 };
 

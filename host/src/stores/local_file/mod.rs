@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -47,6 +47,10 @@ pub(super) const REGISTRATION: Registration = Registration {
     argument: SECRETS_FILE,
     argument_is_path: true,
     is_namespaced: false,
+    files: |config| {
+        let path = config.text(SECRETS_FILE).ok().flatten();
+        path.map(PathBuf::from).into_iter().collect()
+    },
     build: |config| Ok(Arc::new(from_config(config)?)),
 };
 

@@ -26,7 +26,10 @@ use crate::policy::{Decision, Policy};
 use crate::request::{AnswerMap, Request};
 use crate::run::{Fetch, FetchKey, Run};
 use crate::secret::{Secret, SecretValue};
+use crate::stamp::Stamps;
 use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreConfig, StoreError};
+
+mod opened;
 
 /// Named stores with the policy that guards them.
 #[derive(Clone)]
@@ -38,6 +41,7 @@ struct Door {
     stores: RwLock<BTreeMap<String, Arc<Named>>>,
     /// Names of stores that exist and cannot be used, each with the reason.
     broken: RwLock<BTreeMap<String, StoreError>>,
+    files: RwLock<BTreeMap<String, Stamps>>,
     shared: Arc<Shared>,
 }
 
@@ -52,7 +56,7 @@ struct Named {
     store: Arc<dyn SecretStore>,
     /// Distinguishes a store from one that had its name before.
     instance: u64,
-    /// What a document's store was opened with.
+    /// What it was opened with, where it was opened from settings.
     settings: Option<Arc<StoreConfig>>,
     /// What it has said, where that is kept.
     cache: Option<Arc<StoreCache>>,
@@ -89,6 +93,7 @@ impl Secrets {
             door: Arc::new(Door {
                 stores: RwLock::default(),
                 broken: RwLock::default(),
+                files: RwLock::default(),
                 shared,
             }),
         }
@@ -99,6 +104,7 @@ impl Secrets {
         let fork = Self::sharing(Arc::clone(&self.door.shared));
         *write(&fork.door.stores) = read(&self.door.stores).clone();
         *write(&fork.door.broken) = read(&self.door.broken).clone();
+        *write(&fork.door.files) = read(&self.door.files).clone();
         fork
     }
 
@@ -114,16 +120,6 @@ impl Secrets {
     /// Adds what stands for a store that cannot be opened yet, and fails.
     pub(crate) fn insert_waiting(&self, name: impl Into<String>, store: Arc<dyn SecretStore>) {
         self.insert_with(name.into(), store, None, true);
-    }
-
-    /// Adds a store that a document declares, with what it was opened with.
-    pub(crate) fn insert_opened(&self, settings: StoreConfig, store: Arc<dyn SecretStore>) {
-        self.insert_with(
-            settings.name.clone(),
-            store,
-            Some(Arc::new(settings)),
-            false,
-        );
     }
 
     fn insert_with(
@@ -145,37 +141,6 @@ impl Secrets {
             recorder: Recorder::default(),
         };
         write(&self.door.stores).insert(name, Arc::new(named));
-    }
-
-    /// Whether another door has the very store of this name.
-    pub(crate) fn has_same(&self, other: &Self, name: &str) -> bool {
-        let of = |door: &Door| read(&door.stores).get(name).cloned();
-        let both = of(&self.door).zip(of(&other.door));
-        both.is_some_and(|(one, other)| Arc::ptr_eq(&one, &other))
-    }
-
-    /// Adds the store of this name that another door has, where that one was opened with these
-    /// settings, or with any; whether there is such a store. What is kept of it stays, where both
-    /// doors have one cache.
-    pub(crate) fn take_over(
-        &self,
-        other: &Self,
-        name: &str,
-        settings: Option<&StoreConfig>,
-    ) -> bool {
-        let Some(named) = read(&other.door.stores).get(name).cloned() else {
-            return false;
-        };
-        let of_document = named.settings.as_ref();
-        let is_meant =
-            of_document.is_some_and(|before| settings.is_none_or(|now| now.is_as(before)));
-        if is_meant && self.cache().is(other.cache()) {
-            write(&self.door.stores).insert(name.to_owned(), named);
-        } else if is_meant {
-            let store = Arc::clone(&named.store);
-            self.insert_with(name.to_owned(), store, named.settings.clone(), false);
-        }
-        is_meant
     }
 
     /// Records why a store cannot be used.
