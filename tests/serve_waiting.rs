@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,9 +100,16 @@ fn server(work: &TempDir) -> Server {
 
 /// Answers each request for the Secret `files`, for ever.
 fn serve(listener: TcpListener) {
+    serve_unless(listener, Arc::default());
+}
+
+/// The same, but for the time that it is away.
+fn serve_unless(listener: TcpListener, is_away: Arc<AtomicBool>) {
     thread::spawn(move || {
-        for stream in listener.incoming() {
-            answer(stream.unwrap());
+        for stream in listener.incoming().map(Result::unwrap) {
+            if !is_away.load(Ordering::Relaxed) {
+                answer(stream);
+            }
         }
     });
 }
@@ -235,6 +244,20 @@ fn a_store_that_is_open_stays_while_its_new_form_waits() {
     assert!(!server.log().contains("not reloaded"), "{}", server.log());
 }
 
+/// Waits until a store's secret is answered so.
+fn until(server: &Server, store: &str, expected: &str) {
+    let begin = Instant::now();
+    loop {
+        let answer = secret(server, store);
+        if answer.body.contains(expected) {
+            return;
+        }
+        let is_late = begin.elapsed() > PATIENCE;
+        assert!(!is_late, "{store}: {answer:?}\n{}", server.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_kubeconfig_that_changes_is_read_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -249,4 +272,71 @@ fn a_kubeconfig_that_changes_is_read_again() {
         assert!(begin.elapsed() < PATIENCE, "{}", server.log());
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// A store whose file stands in the document, and that needs a secret as well.
+const PARTLY: &str = "\
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: partly}
+spec:
+  type: secretstores.local.file
+  version: v1
+  metadata:
+  - {name: secretsFile, value: partly.json}
+  - {name: nestedSeparator, secretKeyRef: {name: files, key: secrets}}
+auth: {secretStore: cluster}
+";
+
+#[test]
+fn a_file_that_changes_while_its_store_waits_is_read_after_another_change_as_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let work = work(listener.local_addr().unwrap());
+    let write = |path: &str, text: &str| fs::write(work.path().join(path), text).unwrap();
+    write("r/partly.yaml", PARTLY);
+    write("partly.json", "{\"key\": \"s3cr3t-old\"}");
+    let is_away = Arc::<AtomicBool>::default();
+    serve_unless(listener, Arc::clone(&is_away));
+    let server = server(&work);
+    until(&server, "partly", "s3cr3t-old");
+    is_away.store(true, Ordering::Relaxed);
+    write("partly.json", "{\"key\": \"s3cr3t-rotated\"}");
+    server.wait_for_log("\"msg\":\"reloaded\"");
+    let another = FILE.replace("name: file}", "name: another}");
+    write("r/another.yaml", &another);
+    until(&server, "another", "s3cr3t");
+    assert_eq!(secret(&server, "partly").body, "{\"key\":\"s3cr3t-old\"}\n");
+    is_away.store(false, Ordering::Relaxed);
+    until(&server, "partly", "s3cr3t-rotated");
+    assert!(!server.log().contains("s3cr3t-"), "{}", server.log());
+}
+
+#[test]
+fn a_backend_that_comes_counts_though_another_goes() {
+    let address = nobody();
+    let work = work(address);
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let write = |path: &str, text: &str| fs::write(work.path().join(path), text).unwrap();
+    write("other", &kubeconfig(other.local_addr().unwrap()));
+    let of_other = |text: &str| {
+        let text = text.replace("cluster}", "other}");
+        text.replace("value: kubeconfig}", "value: other}")
+    };
+    let mut stores = RESOURCES.split("---\n");
+    let (cluster, nested) = (stores.next().unwrap(), stores.next().unwrap());
+    write("r/waiting.yaml", &format!("{cluster}---\n{nested}"));
+    let resources = [
+        cluster.replace("name: cluster", "name: other"),
+        PARTLY.to_owned(),
+    ];
+    write("r/other.yaml", &of_other(&resources.join("---\n")));
+    write("partly.json", "{\"key\": \"s3cr3t-partly\"}");
+    let is_away = Arc::<AtomicBool>::default();
+    serve_unless(other, Arc::clone(&is_away));
+    let server = server(&work);
+    until(&server, "partly", "s3cr3t-partly");
+    is_away.store(true, Ordering::Relaxed);
+    serve(TcpListener::bind(address).unwrap());
+    until(&server, "nested", "s3cr3t");
+    until(&server, "partly", "s3cr3t-partly");
 }

@@ -265,9 +265,9 @@ impl Served {
         is_any && !self.waiting.contains(name)
     }
 
-    /// How many stores cannot be opened yet.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// The stores that cannot be opened yet.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = String> {
+        self.waiting.iter().cloned()
     }
 
     /// What is wrong and could be served as it was before: an error, or why a store is not open that

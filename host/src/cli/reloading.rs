@@ -43,27 +43,37 @@ pub(super) struct Reloading<'s> {
     /// The files that are served: as they were seen, but for those that are broken.
     good: Snapshot,
     served: Served,
-    /// How much is not served as it was seen: files and stores that are as they were before, and
-    /// stores that wait for others.
-    left: usize,
+    left: BTreeSet<Left>,
+    /// Stores whose files have changed since they were opened.
+    renewed: BTreeSet<String>,
     retry: Option<Retry>,
 }
 
+/// What is not served as it was seen.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Left {
+    /// Nothing of what was seen last is served.
+    All,
+    /// A file that counts as it was before.
+    File(String),
+    /// A store that is as it was before, or waits for another one.
+    Store(String),
+}
+
 /// When it is tried again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Retry {
     at: Instant,
     wait: Duration,
-    /// Stores among it whose files have changed.
-    renewed: BTreeSet<String>,
 }
 
 /// What came of a load.
 struct Reloaded {
     /// Nothing where what was loaded before is still served.
     served: Option<(Snapshot, Served)>,
-    /// How much is not served as it was seen.
-    left: usize,
+    left: BTreeSet<Left>,
+    /// Stores whose files have changed, and that were not opened again.
+    renewed: BTreeSet<String>,
     /// What is wrong and counts as it was before.
     wrong: Vec<Problem>,
 }
@@ -76,7 +86,7 @@ impl<'s> Reloading<'s> {
         snapshot: Snapshot,
         served: Served,
     ) -> Self {
-        let left = served.waiting();
+        let left: BTreeSet<_> = served.waiting().map(Left::Store).collect();
         Self {
             global,
             arguments,
@@ -84,8 +94,9 @@ impl<'s> Reloading<'s> {
             seen: snapshot.clone(),
             good: snapshot,
             served,
+            retry: Retry::after(None, &left),
             left,
-            retry: Retry::after(None, left, BTreeSet::new()),
+            renewed: BTreeSet::new(),
         }
     }
 
@@ -98,23 +109,24 @@ impl<'s> Reloading<'s> {
             tokio::select! {
                 biased;
                 change = watch.change(hang_up, is_hot) => {
-                    let Change { at_once, snapshot, of_stores, mut renewed } = change;
+                    let Change { at_once, snapshot, of_stores, renewed } = change;
+                    self.renewed.extend(renewed);
                     if at_once {
                         let stores = self.served.loaded.resolver.stores().into_iter();
                         let is_pipe = |name: &String| of_stores.get(name).is_some_and(StoreFile::is_pipe);
-                        renewed.extend(stores.filter(|name| !is_pipe(name)));
+                        self.renewed.extend(stores.filter(|name| !is_pipe(name)));
                     }
                     (self.seen, self.served.files) = (snapshot, of_stores);
-                    let reloaded = self.load(renewed.clone(), PATIENCE).await;
+                    let reloaded = self.load(PATIENCE).await;
                     self.take(reloaded, watch);
-                    self.retry = Retry::after(None, self.left, renewed);
+                    self.retry = Retry::after(None, &self.left);
                 }
                 reloaded = self.try_again() => {
-                    if reloaded.left < self.left {
+                    // One thing can have come while another has gone.
+                    if !self.left.is_subset(&reloaded.left) {
                         self.take(reloaded, watch);
                     }
-                    let renewed = self.retry.as_ref().map(|retry| retry.renewed.clone());
-                    self.retry = Retry::after(self.retry.take(), self.left, renewed.unwrap_or_default());
+                    self.retry = Retry::after(self.retry.take(), &self.left);
                 }
             }
         }
@@ -122,7 +134,7 @@ impl<'s> Reloading<'s> {
 
     /// Serves what was loaded.
     fn take(&mut self, reloaded: Reloaded, watch: &Watch) {
-        self.left = reloaded.left;
+        (self.left, self.renewed) = (reloaded.left, reloaded.renewed);
         let wrong = &reloaded.wrong;
         let Some((snapshot, served)) = reloaded.served else {
             self.handle.note_reload(Reload::Failed, wrong);
@@ -156,21 +168,21 @@ impl<'s> Reloading<'s> {
     /// Waits until it is time, and tries again, without a word and with more patience, what is not
     /// served as it was seen.
     async fn try_again(&self) -> Reloaded {
-        let Some(Retry { at, wait, renewed }) = &self.retry else {
+        let Some(Retry { at, wait }) = self.retry else {
             return std::future::pending().await;
         };
-        tokio::time::sleep_until(*at).await;
-        let loading = self.load(renewed.clone(), (*wait).min(LONGEST_PATIENCE));
+        tokio::time::sleep_until(at).await;
+        let loading = self.load(wait.min(LONGEST_PATIENCE));
         loading.with_subscriber(NoSubscriber::default()).await
     }
 
     /// Loads what was seen. A file that is broken is loaded as it was before; a store that cannot be
     /// opened, whose own file has not changed, is kept. What is wrong with them is noted.
-    async fn load(&self, renewed: BTreeSet<String>, patience: Duration) -> Reloaded {
+    async fn load(&self, patience: Duration) -> Reloaded {
         let mut before = Before {
             served: Some(&self.served),
             cache: self.served.loaded.resolver.cache().clone(),
-            renewed,
+            renewed: self.renewed.clone(),
             kept: BTreeSet::new(),
         };
         let (mut reverted, mut wrong) = (BTreeSet::new(), Vec::new());
@@ -210,14 +222,26 @@ impl<'s> Reloading<'s> {
                 break loaded.ok().map(|served| (snapshot, served));
             }
         };
-        let waiting = match &served {
-            Some((_, served)) => served.waiting(),
-            // All of it.
-            None => usize::MAX,
+        let (left, renewed) = match &served {
+            Some((_, served)) => {
+                let stores = before.kept.iter().cloned().chain(served.waiting());
+                let stores: BTreeSet<_> = stores.collect();
+                let renewed = before.renewed.intersection(&stores).cloned().collect();
+                let files = reverted.into_iter().map(Left::File);
+                (
+                    files.chain(stores.into_iter().map(Left::Store)).collect(),
+                    renewed,
+                )
+            }
+            None => {
+                let left = self.left.iter().cloned().chain([Left::All]);
+                (left.collect(), before.renewed)
+            }
         };
         Reloaded {
-            left: waiting.saturating_add(reverted.len() + before.kept.len()),
             served,
+            left,
+            renewed,
             wrong,
         }
     }
@@ -253,12 +277,11 @@ impl<'s> Reloading<'s> {
 
 impl Retry {
     /// The one after another, where anything is left.
-    fn after(last: Option<Self>, left: usize, renewed: BTreeSet<String>) -> Option<Self> {
+    fn after(last: Option<Self>, left: &BTreeSet<Left>) -> Option<Self> {
         let wait = last.map_or(FIRST_RETRY, |last| (last.wait * 2).min(LAST_RETRY));
-        (left > 0).then(|| Self {
+        (!left.is_empty()).then(|| Self {
             at: Instant::now() + wait,
             wait,
-            renewed,
         })
     }
 }
