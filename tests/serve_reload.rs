@@ -169,6 +169,21 @@ fn policy_counts_whatever_is_wrong_with_documents() {
 }
 
 #[test]
+fn a_duplicate_that_sorts_first_holds_up_nothing_else() {
+    let (work, server) = server(&[]);
+    write(&work, "r/two.yaml", &store("two", "two.json"));
+    until(&server, "two", "s3cr3t-2");
+    // Its problem stands in the file that has not changed.
+    write(&work, "r/a.yaml", &store("one", "two.json"));
+    server.wait_for_log("`r/a.yaml` is served as it was before");
+    write(&work, "r/three.yaml", &store("three", "one.json"));
+    fs::remove_file(work.path().join("r/two.yaml")).unwrap();
+    until(&server, "three", "s3cr3t-1");
+    until(&server, "two", UNKNOWN);
+    assert_eq!(read(&server, "one"), "s3cr3t-1");
+}
+
+#[test]
 fn a_store_whose_own_reference_is_denied_goes() {
     let (work, server) = server(&[]);
     let reference = "[{name: secretsFile, secretKeyRef: {name: file, key: file}}]";

@@ -73,6 +73,8 @@ pub struct Problem {
     pub hint: String,
     /// Which component it is about, where it is about one.
     pub subject: Option<Subject>,
+    /// The other place, where two contradict each other.
+    pub other: Option<Place>,
 }
 
 impl Problem {
@@ -91,6 +93,7 @@ impl Problem {
             message,
             hint,
             subject: None,
+            other: None,
         }
     }
 
@@ -98,6 +101,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn with_severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
+        self
+    }
+
+    /// The same where what stands at another place contradicts it.
+    #[must_use]
+    pub(crate) fn against(mut self, other: &Place) -> Self {
+        self.other = Some(other.clone());
         self
     }
 

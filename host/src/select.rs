@@ -115,7 +115,9 @@ fn clash(component: &Component, existing: &Component) -> Problem {
         existing.position
     );
     let place = Some(component.position.clone());
-    Problem::new(Class::DocumentSchema, place, message, hint).about(&component.name, "")
+    Problem::new(Class::DocumentSchema, place, message, hint)
+        .about(&component.name, "")
+        .against(&existing.position)
 }
 
 /// As in Dapr, which says nothing else of such a component.

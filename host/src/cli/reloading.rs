@@ -258,8 +258,9 @@ impl<'s> Reloading<'s> {
             let is_changed =
                 |name: &String| !reverted.contains(name) && self.seen.differs(&self.good, name);
             // Nothing is wrong with a document whose store only has to wait.
-            let document = document(problem).filter(|_| !problem.class.retry_helps());
-            let document = document.filter(is_changed);
+            let places = [&problem.place, &problem.other].into_iter().flatten();
+            let mut documents = places.map(|place| place.document.to_string());
+            let document = documents.find(|name| !problem.class.retry_helps() && is_changed(name));
             let subject = problem.subject.as_ref();
             let store = subject.map(|subject| &subject.component);
             let store = store.filter(|name| before.has(name));
@@ -291,10 +292,4 @@ fn note(wrong: &mut Vec<Problem>, problem: &Problem) {
     if !wrong.contains(problem) {
         wrong.push(problem.clone());
     }
-}
-
-/// The file that a problem is in.
-fn document(problem: &Problem) -> Option<String> {
-    let place = problem.place.as_ref()?;
-    Some(place.document.to_string())
 }
