@@ -1,6 +1,5 @@
 //! What a server takes over while it runs: files of every kind that change, come and go.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,30 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keyref_tests::dapr::{Change, DAPR, GetItems, bulk, get};
+use keyref_tests::files::{SILENCE, UNKNOWN, component, read, store, until, write};
 use keyref_tests::folder;
 use keyref_tests::library::shortest;
 use keyref_tests::server::{Server, Stream};
 use tempfile::TempDir;
-
-/// What anything may take before a test has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing may happen before nothing happens.
-const SILENCE: Duration = Duration::from_millis(900);
-
-fn store(name: &str, file: &str) -> String {
-    component(
-        name,
-        "secretstores.local.file",
-        &format!("[{{name: secretsFile, value: {file}}}]"),
-    )
-}
-
-fn component(name: &str, kind: &str, items: &str) -> String {
-    format!(
-        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\n\
-         spec: {{type: {kind}, version: v1, metadata: {items}}}\n"
-    )
-}
 
 /// A folder with one store, and a server of it.
 fn server(arguments: &[&str]) -> (TempDir, Server) {
@@ -45,37 +25,6 @@ fn server(arguments: &[&str]) -> (TempDir, Server) {
     let server = Server::start(work.path(), &arguments, &[("key", "s3cr3t-env")]);
     (work, server)
 }
-
-fn write(work: &TempDir, path: &str, text: &str) {
-    fs::write(work.path().join(path), text).unwrap();
-}
-
-/// The value of the one secret, or the code of the failure.
-fn read(server: &Server, store: &str) -> String {
-    let body = server.ask(&format!("GET /v1.0/secrets/{store}/key")).body;
-    let answer: BTreeMap<String, String> = serde_json::from_str(&body).unwrap();
-    let code = answer.get("errorCode").or(answer.get("key"));
-    code.unwrap().clone()
-}
-
-fn until(server: &Server, store: &str, expected: &str) -> Duration {
-    let begin = Instant::now();
-    loop {
-        let found = read(server, store);
-        if found == expected {
-            return begin.elapsed();
-        }
-        let is_late = begin.elapsed() > PATIENCE;
-        assert!(
-            !is_late,
-            "{store}: {found}, not {expected}\n{}",
-            server.log()
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-const UNKNOWN: &str = "ERR_SECRET_STORE_NOT_FOUND";
 
 #[test]
 fn components_are_added_changed_exchanged_and_removed() {

@@ -18,6 +18,7 @@ pub mod configuration;
 pub mod dapr;
 pub mod encoding;
 pub mod faulty;
+pub mod files;
 pub mod gateway;
 pub mod hostile_guest;
 pub mod kubernetes;

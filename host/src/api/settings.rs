@@ -1,7 +1,8 @@
 //! What Dapr Configurations say of the server: `spec.api` and `spec.logging`. Nothing of them may
 //! fail open: what is not honored is refused, where it guards something, or named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_yaml::Value;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub traces: TracesSettings,
     /// Fields that have no effect here, such as `spec.mtls`.
     pub without_effect: Vec<String>,
+    /// The names of the configurations that have a `spec`.
+    with_spec: BTreeSet<Arc<str>>,
 }
 
 /// Which calls are logged, and how.
@@ -194,6 +197,17 @@ impl Settings {
         }
     }
 
+    /// What is wrong with configurations that had a `spec` before and have none now: a file that has
+    /// been cut would guard nothing any more.
+    pub fn lost_since(&self, before: &Self, configurations: &[Document]) -> Vec<Problem> {
+        let is_lost = |document: &&Document| {
+            let has_one = |settings: &Self| settings.with_spec.contains(&document.name);
+            has_one(before) && !has_one(self)
+        };
+        let lost = configurations.iter().filter(is_lost);
+        lost.map(|document| NO_SPEC.problem(document)).collect()
+    }
+
     fn overlay(
         &mut self,
         document: &Document,
@@ -201,7 +215,11 @@ impl Settings {
         mode: Mode,
         fields: &mut Fields,
     ) -> Result<(), Vec<Problem>> {
-        for (field, value) in spec(document, environment, mode)? {
+        let Some(spec) = spec(document, environment, mode)? else {
+            return Ok(());
+        };
+        self.with_spec.insert(Arc::clone(&document.name));
+        for (field, value) in spec {
             let refused = |refusal: Refusal| vec![refusal.problem(document)];
             let set = match field.as_str() {
                 "metric" => fields.metrics.set_metric(value),
@@ -288,7 +306,8 @@ pub fn denied_types(
 ) -> Result<DeniedTypes, Vec<Problem>> {
     let mut denied = DeniedTypes::default();
     for document in configurations {
-        let Some(components) = spec(document, environment, mode)?.remove("components") else {
+        let spec = spec(document, environment, mode)?;
+        let Some(components) = spec.and_then(|mut spec| spec.remove("components")) else {
             continue;
         };
         let components: Option<Components> = serde_yaml::from_value(components)
@@ -322,19 +341,19 @@ fn handlers(document: &Document) -> Vec<String> {
     }
 }
 
-/// The fields of a configuration's `spec`, variables filled in.
+/// The fields of a configuration's `spec`, if it has one, variables filled in.
 fn spec(
     document: &Document,
     environment: &Environment,
     mode: Mode,
-) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
+) -> Result<Option<BTreeMap<String, Value>>, Vec<Problem>> {
     let unreadable = || vec![Refusal::unreadable("spec").problem(document)];
     let text = std::str::from_utf8(&document.text).map_err(|_| unreadable())?;
     let most = Limits::default().document_bytes;
     let expansion = Expansion::of(&document.name, text, environment, mode, most)?;
     let mut documents = serde_yaml::Deserializer::from_str(&expansion.text);
     let Some(first) = documents.next() else {
-        return Ok(BTreeMap::new());
+        return Ok(None);
     };
     let mut configuration = Value::deserialize(first).map_err(|_| unreadable())?;
     configuration.apply_merge().map_err(|_| unreadable())?;
@@ -343,7 +362,7 @@ fn spec(
     match configuration.and_then(|configuration| configuration.spec) {
         // A file that has been cut would guard nothing any more.
         None if mode == Mode::Strict => Err(vec![NO_SPEC.problem(document)]),
-        spec => Ok(spec.unwrap_or_default()),
+        spec => Ok(spec),
     }
 }
 

@@ -144,10 +144,10 @@ pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Result<Listing> 
 }
 
 impl Listed {
-    /// A file that is given by its path.
-    pub(super) fn named(path: PathBuf) -> Self {
+    /// A file that is given by its path, in an argument of this number.
+    pub(super) fn named(argument: usize, path: PathBuf) -> Self {
         Self {
-            argument: 0,
+            argument,
             path: Some(path),
             is_named: true,
         }
@@ -161,6 +161,13 @@ impl Listed {
     /// Whether an argument names the file itself.
     pub(super) fn is_named(&self) -> bool {
         self.is_named
+    }
+
+    /// Whether it can be read only once, as standard input and pipes can.
+    pub(super) fn is_stream(&self) -> bool {
+        let metadata = self.path.as_ref().map(fs::metadata);
+        let is_regular = |found: fs::Metadata| found.is_file() || found.is_dir();
+        metadata.is_none_or(|metadata| !metadata.map_or(true, is_regular))
     }
 
     /// Reads to the end, or one byte further than a document may have: the resolver then refuses it.

@@ -19,22 +19,24 @@ use super::session::Surroundings;
 /// How many looks a file may go on changing before it is read nevertheless.
 const MOST_LOOKS: u32 = 4;
 
-/// Files, each as it was last read. A file that has just changed counts as it was before, until a
-/// second look finds it as the first did: it may be in the middle of being written.
+/// The files of a server.
 pub(super) struct Inputs {
-    documents: Files,
-    configurations: Files,
+    pub(super) documents: Files,
+    pub(super) configurations: Files,
 }
 
 /// What the files held at one time.
 #[derive(Clone, Default)]
 pub(super) struct Snapshot {
-    documents: Vec<Arc<Entry>>,
-    configurations: Vec<Arc<Entry>>,
+    pub(super) documents: Entries,
+    pub(super) configurations: Entries,
 }
 
+/// What files held.
+pub(super) type Entries = Vec<Arc<Entry>>;
+
 /// A file as it was read.
-struct Entry {
+pub(super) struct Entry {
     name: Arc<str>,
     text: std::result::Result<Document, Problem>,
 }
@@ -48,30 +50,26 @@ impl Inputs {
     pub(super) fn of(global: &Global, arguments: &ServeArguments) -> Result<Self> {
         let except = Surroundings::of(global)?.files();
         let resources = arguments.resources.clone();
-        let paths = global.config.iter();
-        let configurations = paths.map(|path| Listed::named(path.clone())).collect();
+        let paths = global.config.iter().enumerate();
+        let configurations = paths.map(|(number, path)| Listed::named(number, path.clone()));
+        let configurations = configurations.collect();
         Ok(Self {
             documents: Files::new(Arguments::Texts(resources, except)),
             configurations: Files::new(Arguments::Paths(configurations)),
         })
     }
 
-    /// Reads what has changed. At once, nothing is waited for.
+    /// Reads all.
     ///
     /// # Errors
     /// Fails where an argument names nothing, or a folder cannot be read.
-    pub(super) fn look(&mut self, at_once: bool) -> Result<Snapshot> {
-        let configurations = self.configurations.look(at_once);
-        let documents = self.documents.look(at_once);
+    pub(super) fn read(&mut self) -> Result<Snapshot> {
+        let configurations = self.configurations.look(true);
+        let documents = self.documents.look(true);
         Ok(Snapshot {
             documents: documents.context("failed to load components")?,
             configurations: configurations.context("error loading configuration")?,
         })
-    }
-
-    /// The files of a folder that are not read, where those have changed.
-    pub(super) fn skipped(&mut self) -> Vec<Skipped> {
-        std::mem::take(&mut self.documents.skipped)
     }
 }
 
@@ -165,15 +163,16 @@ fn merged(
 }
 
 /// What names files.
-enum Arguments {
+pub(super) enum Arguments {
     /// Files, folders and patterns; without these files.
     Texts(Vec<String>, Vec<PathBuf>),
     /// Files alone.
     Paths(Vec<Listed>),
 }
 
-/// The files of arguments.
-struct Files {
+/// The files of arguments, each as it was last read. A file that has just changed counts as it was
+/// before, until a second look finds it as the first did: it may be in the middle of being written.
+pub(super) struct Files {
     arguments: Arguments,
     known: BTreeMap<Listed, Known>,
     /// What was skipped at the last look, and what of it has not been told.
@@ -193,7 +192,7 @@ struct Known {
 }
 
 impl Files {
-    fn new(arguments: Arguments) -> Self {
+    pub(super) fn new(arguments: Arguments) -> Self {
         Self {
             arguments,
             known: BTreeMap::new(),
@@ -202,7 +201,11 @@ impl Files {
         }
     }
 
-    fn look(&mut self, at_once: bool) -> Result<Vec<Arc<Entry>>> {
+    /// Reads what has changed. At once, nothing is waited for.
+    ///
+    /// # Errors
+    /// Fails where an argument names nothing, or a folder cannot be read.
+    pub(super) fn look(&mut self, at_once: bool) -> Result<Entries> {
         let listed = match &self.arguments {
             Arguments::Texts(texts, except) => {
                 let listing = documents::list(texts, except)?;
@@ -226,15 +229,21 @@ impl Files {
         let taken = self.known.values().filter_map(|known| known.taken.as_ref());
         Ok(taken.map(|(_, entry)| Arc::clone(entry)).collect())
     }
+
+    /// The files of a folder that are not read, where those have changed.
+    pub(super) fn skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.skipped)
+    }
 }
 
 impl Known {
     fn look(&mut self, file: &Listed, is_listed: bool, at_once: bool) -> Result<()> {
+        if self.taken.is_some() && file.is_stream() {
+            // What it held is gone, and nobody may ever write to it again.
+            return Ok(());
+        }
         let Some(path) = file.path() else {
-            // Standard input is read once.
-            if self.taken.is_none() {
-                self.taken = Some((None, Arc::new(Entry::read(file)?)));
-            }
+            self.taken = Some((None, Arc::new(Entry::read(file)?)));
             return Ok(());
         };
         let now = Stamp::of(path).filter(|_| is_listed);

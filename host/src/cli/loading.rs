@@ -68,7 +68,8 @@ pub(super) async fn load(
     surroundings.cache = before.cache.clone();
     surroundings.earlier = before.earlier();
     surroundings.context.fetch_time = Some(patience);
-    let settings = match settings(global, snapshot) {
+    let known = before.served.map(|served| &served.settings);
+    let settings = match settings(global, snapshot, known) {
         Ok(settings) => settings,
         Err(problems) => return Ok(Err(problems.into())),
     };
@@ -139,17 +140,23 @@ fn resiliency(
     (resiliency, problems)
 }
 
-/// What the configurations say of the server.
+/// What the configurations say of the server. None may lose the `spec` that it had before.
 pub(super) fn settings(
     global: &Global,
     snapshot: &Snapshot,
+    before: Option<&Settings>,
 ) -> std::result::Result<Settings, Vec<Problem>> {
     let (configurations, mode) = (snapshot.configurations(), session::mode(global));
     let environment = session::environment(global);
-    if global.serving.ignores_http_pipeline {
-        Settings::read_without_handlers(&configurations, &environment, mode)
+    let settings = if global.serving.ignores_http_pipeline {
+        Settings::read_without_handlers(&configurations, &environment, mode)?
     } else {
-        Settings::read(&configurations, &environment, mode)
+        Settings::read(&configurations, &environment, mode)?
+    };
+    let lost = before.map(|before| settings.lost_since(before, &configurations));
+    match lost {
+        Some(lost) if !lost.is_empty() => Err(lost),
+        _ => Ok(settings),
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, arguments: &ServeArguments) -> Result<S
         },
         _ = signals.end.recv() => return Ok(Status::Done),
     };
-    let settings = match loading::settings(global, &snapshot) {
+    let settings = match loading::settings(global, &snapshot, None) {
         Ok(settings) => settings,
         Err(problems) => return Ok(Refusal::from(problems).end()),
     };
@@ -124,13 +124,13 @@ async fn read(
     arguments: &ServeArguments,
 ) -> Result<std::result::Result<(Snapshot, Inputs), String>> {
     let mut inputs = Inputs::of(global, arguments)?;
-    let reading = tokio::task::spawn_blocking(move || (inputs.look(true), inputs));
+    let reading = tokio::task::spawn_blocking(move || (inputs.read(), inputs));
     let (snapshot, mut inputs) = reading.await?;
     let snapshot = match snapshot {
         Ok(snapshot) => snapshot,
         Err(error) => return Ok(Err(format!("{error:#}"))),
     };
-    for skipped in inputs.skipped() {
+    for skipped in inputs.documents.skipped() {
         tracing::warn!("{skipped}");
     }
     Ok(Ok((snapshot, inputs)))

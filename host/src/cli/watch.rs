@@ -1,28 +1,45 @@
 //! The files of a server, looked at until something changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
-use super::inputs::{Inputs, Snapshot, StoreFile};
+use super::inputs::{Entries, Files, Inputs, Snapshot, StoreFile};
 
 /// How often files are looked at. A change counts at the second look after it, at the latest.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How long files are waited for that somebody wants to be read at once. Others are not waited for:
+/// what is slow is seen a look later.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// Files, and what they held at the last look.
 pub(super) struct Watch {
-    files: Arc<Mutex<Files>>,
+    configurations: Watched,
+    documents: Watched,
+    /// Files that secret stores read, by the store's name.
+    of_stores: Arc<Mutex<BTreeMap<String, StoreFile>>>,
+    stores: Looker<BTreeSet<String>>,
     seen: Snapshot,
-    /// Why files could not be looked at, as it was told.
+}
+
+/// Files that documents are read from.
+struct Watched {
+    files: Arc<Mutex<Files>>,
+    looker: Looker<anyhow::Result<Entries>>,
+    /// What to say where they cannot be looked at, and what was said last.
+    failure: &'static str,
     failing: Option<String>,
 }
 
-struct Files {
-    inputs: Inputs,
-    /// Those that secret stores read, by the store's name.
-    of_stores: BTreeMap<String, StoreFile>,
+/// What looks at files, on a thread of its own: a disk far away, or a pipe, may hold it for ever, and
+/// not what others look at.
+struct Looker<R> {
+    /// The look that has not ended, and whether it is one at once.
+    under_way: Option<(bool, JoinHandle<R>)>,
 }
 
 /// What has changed.
@@ -43,31 +60,31 @@ impl Watch {
         seen: Snapshot,
         of_stores: BTreeMap<String, StoreFile>,
     ) -> Self {
+        let Inputs {
+            documents,
+            configurations,
+        } = inputs;
         Self {
-            files: Arc::new(Mutex::new(Files { inputs, of_stores })),
+            configurations: Watched::new(configurations, "error loading configuration"),
+            documents: Watched::new(documents, "failed to load components"),
+            of_stores: Arc::new(Mutex::new(of_stores)),
+            stores: Looker { under_way: None },
             seen,
-            failing: None,
         }
     }
 
     /// Watches these files of stores from now on. What is known of those that were not read again
     /// stays.
     pub(super) fn set_files_of_stores(&self, mut of_stores: BTreeMap<String, StoreFile>) {
-        let mut files = self.lock();
-        for (name, file) in &mut of_stores {
-            if let Some(known) = files.of_stores.remove(name)
-                && known.is_of(file)
-            {
-                *file = known;
-            }
-        }
-        files.of_stores = of_stores;
+        let mut watched = lock(&self.of_stores);
+        keep(&mut of_stores, &mut watched);
+        *watched = of_stores;
     }
 
     /// Takes the files of stores for read as they are: they count again once they change.
     pub(super) fn take_files_of_stores(&self) {
-        let mut files = self.lock();
-        let files = files.of_stores.values_mut();
+        let mut files = lock(&self.of_stores);
+        let files = files.values_mut();
         files.for_each(|file| *file = file.taken());
     }
 
@@ -87,45 +104,155 @@ impl Watch {
 
     /// Looks at the files. At once, nothing that changes is waited for.
     async fn look(&mut self, at_once: bool) -> Option<Change> {
-        let files = Arc::clone(&self.files);
-        let looking = tokio::task::spawn_blocking(move || {
-            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-            let Files { inputs, of_stores } = &mut *files;
-            let snapshot = inputs.look(at_once);
-            for skipped in inputs.skipped() {
-                tracing::warn!("{skipped}");
-            }
-            let changed = of_stores
-                .iter_mut()
-                .filter_map(|(name, file)| file.look().then(|| name.clone()));
-            let changed: BTreeSet<_> = changed.collect();
-            (snapshot, changed, of_stores.clone())
-        });
-        let (snapshot, renewed, of_stores) = looking.await.ok()?;
-        match snapshot {
-            Ok(snapshot) => {
-                self.failing = None;
-                let is_changed = at_once || !renewed.is_empty() || snapshot != self.seen;
-                self.seen = snapshot.clone();
-                is_changed.then_some(Change {
-                    at_once,
-                    snapshot,
-                    of_stores,
-                    renewed,
-                })
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                if at_once || self.failing.as_ref() != Some(&error) {
-                    tracing::error!("not reloaded: {error}");
-                }
-                self.failing = Some(error);
-                None
-            }
+        let patience = if at_once { LONGEST_LOOK } else { LOOK_EVERY };
+        let until = Instant::now() + patience;
+        let of_stores = Arc::clone(&self.of_stores);
+        let (configurations, documents, renewed) = tokio::join!(
+            self.configurations.look(at_once, until),
+            self.documents.look(at_once, until),
+            self.stores
+                .look(at_once, until, move || renewed(&of_stores)),
+        );
+        let renewed = renewed.unwrap_or_default();
+        let snapshot = Snapshot {
+            documents: documents.unwrap_or_else(|| self.seen.documents.clone()),
+            configurations: configurations.unwrap_or_else(|| self.seen.configurations.clone()),
+        };
+        let is_changed = at_once || !renewed.is_empty() || snapshot != self.seen;
+        self.seen = snapshot.clone();
+        is_changed.then(|| Change {
+            at_once,
+            snapshot,
+            of_stores: lock(&self.of_stores).clone(),
+            renewed,
+        })
+    }
+}
+
+impl Watched {
+    fn new(files: Files, failure: &'static str) -> Self {
+        Self {
+            files: Arc::new(Mutex::new(files)),
+            looker: Looker { under_way: None },
+            failure,
+            failing: None,
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the files hold; nothing where they count as they were before.
+    async fn look(&mut self, at_once: bool, until: Instant) -> Option<Entries> {
+        let files = Arc::clone(&self.files);
+        let look = move || {
+            let mut files = lock(&files);
+            let entries = files.look(at_once);
+            for skipped in files.skipped() {
+                tracing::warn!("{skipped}");
+            }
+            entries
+        };
+        let error = match self.looker.look(at_once, until, look).await {
+            Some(Ok(entries)) => {
+                self.failing = None;
+                return Some(entries);
+            }
+            Some(Err(error)) => format!("{error:#}"),
+            None if at_once => "files do not answer in time".to_owned(),
+            None => return None,
+        };
+        if at_once || self.failing.as_ref() != Some(&error) {
+            tracing::error!("not reloaded: {}: {error}", self.failure);
+        }
+        self.failing = Some(error);
+        None
+    }
+}
+
+impl<R: Send + 'static> Looker<R> {
+    /// Looks, where no look is under way any more; what came of it, where it has ended in time.
+    /// Otherwise it goes on, also where this is dropped.
+    async fn look(
+        &mut self,
+        at_once: bool,
+        until: Instant,
+        look: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        if let Some((false, earlier)) = &mut self.under_way
+            && at_once
+        {
+            // It may have passed over what is wanted now. What it has found, the next one finds.
+            let _ended = timeout_at(until, earlier).await.ok()?;
+            self.under_way = None;
+        }
+        let begin = || (at_once, tokio::task::spawn_blocking(look));
+        let (_, looking) = self.under_way.get_or_insert_with(begin);
+        let looked = timeout_at(until, looking).await.ok()?;
+        self.under_way = None;
+        looked.ok()
+    }
+}
+
+/// Looks at the files of stores; the names of those that are to be read again.
+fn renewed(of_stores: &Mutex<BTreeMap<String, StoreFile>>) -> BTreeSet<String> {
+    // Others need not wait for a disk far away.
+    let mut looked = lock(of_stores).clone();
+    let renewed = looked.iter_mut();
+    let renewed = renewed.filter_map(|(name, file)| file.look().then(|| name.clone()));
+    let mut renewed: BTreeSet<_> = renewed.collect();
+    let mut watched = lock(of_stores);
+    keep(&mut watched, &mut looked);
+    // What is left has been opened anew meanwhile.
+    renewed.retain(|name| !looked.contains_key(name));
+    renewed
+}
+
+/// Keeps what others know of the same files, and takes it from them.
+fn keep(files: &mut BTreeMap<String, StoreFile>, known: &mut BTreeMap<String, StoreFile>) {
+    for (name, file) in files {
+        if known.get(name).is_some_and(|known| known.is_of(file))
+            && let Some(known) = known.remove(name)
+        {
+            *file = known;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::Looker;
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_not_waited_for_and_counts_once_it_ends() {
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let late = || Instant::now() + Duration::from_secs(20);
+        let mut looker = Looker { under_way: None };
+        let (end, ended) = channel::<()>();
+        let hanging = move || {
+            ended.recv().unwrap();
+            "first"
+        };
+        assert_eq!(looker.look(false, soon(), hanging).await, None);
+        // Nothing else is begun meanwhile.
+        assert_eq!(looker.look(false, soon(), || "second").await, None);
+        end.send(()).unwrap();
+        assert_eq!(looker.look(false, late(), || "third").await, Some("first"));
+        // One at once does not take what was begun before it was asked for.
+        let (end, ended) = channel::<()>();
+        let hanging = move || {
+            ended.recv().unwrap();
+            "fourth"
+        };
+        assert_eq!(looker.look(false, soon(), hanging).await, None);
+        assert_eq!(looker.look(true, soon(), || "fifth").await, None);
+        end.send(()).unwrap();
+        assert_eq!(looker.look(true, late(), || "sixth").await, Some("sixth"));
     }
 }
