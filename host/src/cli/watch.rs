@@ -24,6 +24,8 @@ pub(super) struct Watch {
     of_stores: Arc<Mutex<BTreeMap<String, StoreFile>>>,
     stores: Looker<BTreeSet<String>>,
     seen: Snapshot,
+    /// Whether somebody has hung up, and all has not been read since.
+    hung_up: bool,
 }
 
 /// Files that documents are read from.
@@ -70,6 +72,7 @@ impl Watch {
             of_stores: Arc::new(Mutex::new(of_stores)),
             stores: Looker { under_way: None },
             seen,
+            hung_up: false,
         }
     }
 
@@ -92,18 +95,21 @@ impl Watch {
     /// looked at before that. Nothing is lost where this is dropped meanwhile.
     pub(super) async fn change(&mut self, hang_up: &mut Signal, is_hot: bool) -> Change {
         loop {
-            let at_once = tokio::select! {
-                _ = hang_up.recv() => true,
-                () = tokio::time::sleep(LOOK_EVERY), if is_hot => false,
-            };
-            if let Some(change) = self.look(at_once).await {
+            if !self.hung_up {
+                tokio::select! {
+                    _ = hang_up.recv() => self.hung_up = true,
+                    () = tokio::time::sleep(LOOK_EVERY), if is_hot => {}
+                }
+            }
+            if let Some(change) = self.look().await {
                 return change;
             }
         }
     }
 
-    /// Looks at the files. At once, nothing that changes is waited for.
-    async fn look(&mut self, at_once: bool) -> Option<Change> {
+    /// Looks at the files. Where somebody has hung up, nothing that changes is waited for.
+    async fn look(&mut self) -> Option<Change> {
+        let at_once = self.hung_up;
         let patience = if at_once { LONGEST_LOOK } else { LOOK_EVERY };
         let until = Instant::now() + patience;
         let of_stores = Arc::clone(&self.of_stores);
@@ -119,7 +125,7 @@ impl Watch {
             configurations: configurations.unwrap_or_else(|| self.seen.configurations.clone()),
         };
         let is_changed = at_once || !renewed.is_empty() || snapshot != self.seen;
-        self.seen = snapshot.clone();
+        (self.seen, self.hung_up) = (snapshot.clone(), false);
         is_changed.then(|| Change {
             at_once,
             snapshot,
@@ -222,12 +228,41 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    use tokio::time::Instant;
+    use rustix::process::{Signal, getpid, kill_process};
+    use tokio::signal::unix::{SignalKind, signal};
+    use tokio::time::{Instant, timeout};
 
-    use super::Looker;
+    use super::{Looker, Watch, lock};
+    use crate::cli::inputs::{Arguments, Files, Inputs, Snapshot};
+
+    #[tokio::test]
+    async fn whoever_hangs_up_is_heard_though_a_look_is_given_up() {
+        let files = || Files::new(Arguments::Paths(Vec::new()));
+        let inputs = Inputs {
+            documents: files(),
+            configurations: files(),
+        };
+        let mut watch = Watch::new(inputs, Snapshot::default(), BTreeMap::new());
+        let mut hang_up = signal(SignalKind::hangup()).unwrap();
+        let documents = Arc::clone(&watch.documents.files);
+        let hanging = lock(&documents);
+        kill_process(getpid(), Signal::HUP).unwrap();
+        let soon = Duration::from_millis(200);
+        let given_up = timeout(soon, watch.change(&mut hang_up, false)).await;
+        assert!(given_up.is_err());
+        drop(hanging);
+        let late = Duration::from_secs(20);
+        let change = timeout(late, watch.change(&mut hang_up, false)).await;
+        assert!(change.unwrap().at_once);
+        // It counts once.
+        let silence = timeout(soon, watch.change(&mut hang_up, false)).await;
+        assert!(silence.is_err());
+    }
 
     #[tokio::test]
     async fn a_look_that_hangs_is_not_waited_for_and_counts_once_it_ends() {
