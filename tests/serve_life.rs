@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use keyref_tests::dapr::{DAPR, Empty, STORES, two_stores};
+use keyref_tests::files;
 use keyref_tests::folder;
 use keyref_tests::library::block_on;
 use keyref_tests::server::{Reply, Server, ask_at, command, connect, refused};
@@ -128,6 +129,29 @@ fn hanging_up_reloads_and_what_is_broken_keeps_what_was_there() {
     server.wait_for_log("secret store `file`");
     assert_eq!(read(), "{\"redis\":\"s3cr3t-new\"}\n");
     assert!(!server.log().contains("s3cr3t"), "{}", server.log());
+}
+
+#[test]
+fn what_changes_counts_until_the_end() {
+    let work = folder(&[
+        ("r/stores.yaml", STORES.as_bytes()),
+        ("secrets.json", b"{\"key\": \"s3cr3t-1\"}"),
+        ("c.yaml", b"kind: Configuration\nspec: {}\n"),
+    ]);
+    let arguments = [
+        &["--resources", "r", "--config", "c.yaml"][..],
+        &["--dapr-block-shutdown-duration", "60s"],
+    ];
+    let mut server = Server::start(work.path(), &arguments.concat(), &[]);
+    server.signal("TERM");
+    server.wait_for_log("before the end");
+    files::write(&work, "secrets.json", "{\"key\": \"s3cr3t-2\"}");
+    files::until(&server, "file", "s3cr3t-2");
+    files::write(&work, "c.yaml", &files::denial("file"));
+    server.signal("HUP");
+    files::until(&server, "file", files::DENIED);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(1));
 }
 
 #[test]

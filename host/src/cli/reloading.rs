@@ -6,6 +6,7 @@
 //! is a store that needs another one which does not answer.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use keyref::api::{Handle, Reload};
@@ -101,7 +102,7 @@ impl<'s> Reloading<'s> {
     }
 
     /// Takes over what changes, for ever.
-    pub(super) async fn run(&mut self, watch: &mut Watch, hang_up: &mut Signal) {
+    pub(super) async fn run(&mut self, watch: &mut Watch, hang_up: &mut Signal) -> Infallible {
         watch.set_files_of_stores(self.served.files.clone());
         loop {
             let is_hot = self.served.settings.hot_reload != Some(false);

@@ -10,7 +10,7 @@ use super::Status;
 use super::app_process::AppProcess;
 use super::arguments::ServeArguments;
 use super::reloading::Reloading;
-use super::signals::Signals;
+use super::signals::{AppSignals, EndSignals, Signals};
 use super::watch::Watch;
 
 /// A server that is ready.
@@ -63,10 +63,11 @@ impl Running {
         }
     }
 
-    /// Serves, and takes over what changes, until a signal, a caller or the app's end ends it.
+    /// Serves, and takes over what changes, until a signal, a caller or the app's end ends it, and
+    /// all has ended: what is served until then counts as it is said to.
     pub(super) async fn until_end(
         self,
-        mut signals: Signals,
+        signals: Signals,
         reloading: &mut Reloading<'_>,
         watch: &mut Watch,
     ) -> Status {
@@ -76,20 +77,26 @@ impl Running {
             mut app,
             times,
         } = self;
-        let reloading = (reloading, watch);
-        let cause = serve(&mut serving, &mut signals, &mut app, reloading).await;
+        let (mut end_signals, mut app_signals) = (signals.end, signals.app);
+        let mut hang_up = signals.hang_up;
+        let mut reloading = std::pin::pin!(reloading.run(watch, &mut hang_up));
+        let cause = tokio::select! {
+            cause = serve(&mut serving, &mut end_signals, &mut app_signals, &mut app) => cause,
+            never = reloading.as_mut() => match never {},
+        };
         let is_signal = matches!(cause, Cause::Signal(_));
         let ending = end(cause, &mut serving, &handle, app, times);
         let second_signal = async {
             if !is_signal {
-                signals.end.recv().await;
+                end_signals.recv().await;
             }
-            signals.end.recv().await;
+            end_signals.recv().await;
         };
         tokio::select! {
             status = ending => return status,
             // The app, dropped, is killed.
             () = second_signal => {}
+            never = reloading => match never {},
         }
         handle.end_now();
         if !serving.is_finished() {
@@ -99,13 +106,13 @@ impl Running {
     }
 }
 
+/// Serves until something ends it.
 async fn serve(
     serving: &mut JoinHandle<Ending>,
-    signals: &mut Signals,
+    end_signals: &mut EndSignals,
+    app_signals: &mut AppSignals,
     app: &mut Option<AppProcess>,
-    (reloading, watch): (&mut Reloading<'_>, &mut Watch),
 ) -> Cause {
-    let mut reloading = std::pin::pin!(reloading.run(watch, &mut signals.hang_up));
     loop {
         let app_end = async {
             match app.as_mut() {
@@ -116,11 +123,10 @@ async fn serve(
         tokio::select! {
             ending = &mut *serving => return Cause::Server(ending),
             status = app_end => return Cause::App(status),
-            signal = signals.end.recv() => return Cause::Signal(signal),
-            signal = signals.app.recv() => if let Some(app) = app {
+            signal = end_signals.recv() => return Cause::Signal(signal),
+            signal = app_signals.recv() => if let Some(app) = app {
                 app.signal(signal);
             },
-            () = reloading.as_mut() => {}
         }
     }
 }
