@@ -1,5 +1,5 @@
-//! The status page with more than it shows: what is left out is told, and the page stays one that a
-//! browser can show.
+//! The status page with more than it shows, and while it changes: what is left out is told, the page
+//! stays one that a browser can show, and all of it is of one time.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -189,4 +189,29 @@ fn a_component_with_many_references_is_cut_as_well() {
     assert!(page.contains("<li>23 more are in <a href=\"/status.json\">status.json</a></li>"));
     let facts = facts(&server);
     assert_eq!(count(&facts["components"][0]["references"]), COUNT);
+}
+
+#[test]
+fn what_is_told_to_be_taken_over_is_on_the_same_page() {
+    let (work, server) = server();
+    let mut last = Value::Null;
+    for round in 0..10 {
+        let name = format!("round-{round}");
+        fs::write(work.path().join("new"), component(&name, "foo.bar")).unwrap();
+        fs::rename(work.path().join("new"), work.path().join("r/c.yaml")).unwrap();
+        let begin = Instant::now();
+        let facts = loop {
+            let facts = facts(&server);
+            if facts["reload"]["time"] != last {
+                break facts;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{}", server.log());
+        };
+        last = facts["reload"]["time"].clone();
+        let mut components = facts["components"].as_array().unwrap().iter();
+        assert!(
+            components.any(|component| component["name"] == name),
+            "{name}"
+        );
+    }
 }

@@ -149,7 +149,6 @@ impl<'s> Reloading<'s> {
         } else {
             Reload::Partial
         };
-        self.handle.note_reload(outcome, wrong);
         if served.settings.metrics != self.served.settings.metrics {
             tracing::warn!("a change of `spec.metric` counts at the next start");
         }
@@ -161,6 +160,8 @@ impl<'s> Reloading<'s> {
             self.handle.set(settings);
         }
         self.handle.load(served.loaded.clone());
+        // Whoever reads of it finds it served.
+        self.handle.note_reload(outcome, wrong);
         watch.set_files_of_stores(served.files.clone());
         (self.good, self.served) = (snapshot, served);
         tracing::info!("reloaded");

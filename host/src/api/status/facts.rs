@@ -10,6 +10,7 @@ use crate::api::audit::timestamp;
 use crate::api::loaded::Loaded;
 use crate::api::service::{DAPR_VERSION, Service};
 use crate::api::status::Kept;
+use crate::api::status::history::Last;
 use crate::api::status::listing::Listing;
 use crate::api::status::recent::Entry;
 use crate::api::status::reference::{ComponentFacts, Resolved};
@@ -218,11 +219,11 @@ impl Facts {
     pub(super) fn of(
         service: &Service,
         kept: &Kept,
+        (loaded_at, reload): Last,
         listing: Option<(&Arc<Loaded>, &Listing)>,
         resolved: Option<&Resolved>,
     ) -> Self {
         let now = SystemTime::now();
-        let (loaded_at, reload) = kept.history.last();
         let loaded = listing.map(|(loaded, _)| &**loaded);
         let waiting_for = service.waiting();
         let cache = loaded.map(|loaded| loaded.resolver.cache());

@@ -44,12 +44,15 @@ pub(crate) struct Reloaded {
     pub(crate) more_problems: usize,
 }
 
+/// When something was loaded last, and what came of reading it again.
+pub(crate) type Last = (Option<SystemTime>, Option<Reloaded>);
+
 /// When what is served was loaded.
 #[derive(Debug)]
 pub(crate) struct History {
     pub(crate) started: SystemTime,
     pub(crate) begin: Instant,
-    last: Mutex<(Option<SystemTime>, Option<Reloaded>)>,
+    last: Mutex<Last>,
 }
 
 impl Default for History {
@@ -81,11 +84,11 @@ impl History {
     }
 
     /// When something was loaded last, and what came of reading it again.
-    pub(crate) fn last(&self) -> (Option<SystemTime>, Option<Reloaded>) {
+    pub(crate) fn last(&self) -> Last {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Option<SystemTime>, Option<Reloaded>)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -34,8 +34,8 @@ use tokio::sync::Semaphore;
 use self::answers::Answers;
 use self::facts::Facts;
 use self::guard::Refusal;
-use self::history::History;
 pub use self::history::Reload;
+use self::history::{History, Last};
 use self::listing::{Listing, Listings};
 use self::recent::Recent;
 pub(crate) use self::reference::Resolved;
@@ -206,6 +206,8 @@ impl Inner {
         let refresh = refresh(request.uri().query());
         // The semaphore is never closed. Who goes away has the turn until the page is made.
         let turn = Arc::clone(&self.turns).acquire_owned().await;
+        // First: what it tells of is then among what is loaded.
+        let last = self.kept.history.last();
         let listed = match self.service.loaded() {
             Some(loaded) => {
                 let listing = self.listings.of(&self.service, &loaded).await;
@@ -217,7 +219,7 @@ impl Inner {
         // There may be thousands of components.
         let writing = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let facts = inner.facts(listed.as_ref());
+            let facts = inner.facts(last, listed.as_ref());
             if is_json {
                 json(&facts)
             } else {
@@ -237,10 +239,10 @@ impl Inner {
         writing.await.unwrap_or_else(failed)
     }
 
-    fn facts(&self, listed: Option<&(Arc<Loaded>, Arc<Listing>)>) -> Facts {
+    fn facts(&self, last: Last, listed: Option<&(Arc<Loaded>, Arc<Listing>)>) -> Facts {
         let resolved = self.components.as_ref().map(Components::resolved);
         let listed = listed.map(|(loaded, listing)| (loaded, &**listing));
-        Facts::of(&self.service, &self.kept, listed, resolved.as_ref())
+        Facts::of(&self.service, &self.kept, last, listed, resolved.as_ref())
     }
 }
 
