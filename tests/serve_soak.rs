@@ -22,8 +22,11 @@ const SECONDS: u64 = 30;
 /// How much memory may grow from the end of the warm-up to the end by the line of best fit, in KiB,
 /// however long that is.
 const MOST_GROWTH: f64 = 4096.0;
-/// How many more open files, and threads, there may be at the end than after the warm-up.
+/// How many more threads there may be at the end than after the warm-up.
 const MOST_MORE: u64 = 8;
+/// The same of open files: connections that end are some dozens, more or fewer by what else the machine
+/// does. Of those that stayed there would be thousands.
+const MOST_MORE_FILES: u64 = 64;
 /// Between two rounds of requests, and between two changes.
 const SHORT: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_millis(700);
@@ -292,8 +295,12 @@ fn nothing_grows_under_traffic_of_all_kinds() {
     ] {
         let (before, after) = (median(early, figure), median(late, figure));
         println!("  {before} {what} after the warm-up, {after} at the end");
+        let most = match what {
+            "threads" => MOST_MORE,
+            _ => MOST_MORE_FILES,
+        };
         assert!(
-            what == "KiB resident" || after <= before + MOST_MORE,
+            what == "KiB resident" || after <= before + most,
             "{what}: {before}, then {after}"
         );
     }
