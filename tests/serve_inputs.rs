@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
-use keyref_tests::files::{DENIED, SILENCE, denial, read, store, until, write};
+use keyref_tests::files::{DENIED, SILENCE, UNKNOWN, denial, read, store, until, write};
 use keyref_tests::folder;
 use keyref_tests::server::Server;
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ fn a_pipe_counts_as_it_was_read_and_keeps_nothing_back() {
         server.signal("HUP");
         is_as_read();
         fs::remove_file(work.path().join("r/three.yaml")).unwrap();
-        until(&server, "three", keyref_tests::files::UNKNOWN);
+        until(&server, "three", UNKNOWN);
         is_as_read();
     }
 }
@@ -97,4 +97,58 @@ fn the_last_configuration_that_is_given_counts() {
     ];
     let server = Server::start(work.path(), &arguments.concat(), &[]);
     assert_eq!(read(&server, "one"), DENIED);
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_any_more_is_empty_and_keeps_nothing_back() {
+    let work = work();
+    fs::create_dir(work.path().join("p")).unwrap();
+    write(&work, "p/two.yaml", &store("two", "two.json"));
+    let arguments = [
+        &["--resources", "r", "--resources", "p/*.yaml"][..],
+        &["--config", "c.yaml"],
+    ];
+    let server = Server::start(work.path(), &arguments.concat(), &[]);
+    assert_eq!(read(&server, "two"), "s3cr3t-2");
+    fs::remove_file(work.path().join("p/two.yaml")).unwrap();
+    until(&server, "two", UNKNOWN);
+    write(&work, "c.yaml", &denial("one"));
+    until(&server, "one", DENIED);
+    write(&work, "p/two.yaml", &store("two", "two.json"));
+    until(&server, "two", "s3cr3t-2");
+}
+
+#[test]
+fn a_folder_that_is_missing_is_served_as_it_was_and_keeps_nothing_back() {
+    for (argument, is_hot) in [("p", true), ("p", false), ("p/*.yaml", true)] {
+        let work = work();
+        fs::create_dir(work.path().join("p")).unwrap();
+        write(&work, "p/two.yaml", &store("two", "two.json"));
+        let arguments = [
+            &["--resources", "r", "--resources", argument][..],
+            &["--config", "c.yaml"],
+        ];
+        if !is_hot {
+            let off =
+                "kind: Configuration\nspec: {features: [{name: HotReload, enabled: false}]}\n";
+            write(&work, "c.yaml", off);
+        }
+        let server = Server::start(work.path(), &arguments.concat(), &[]);
+        fs::rename(work.path().join("p"), work.path().join("q")).unwrap();
+        write(&work, "c.yaml", &denial("one"));
+        write(&work, "r/three.yaml", &store("three", "one.json"));
+        if !is_hot {
+            server.signal("HUP");
+        }
+        until(&server, "one", DENIED);
+        until(&server, "three", "s3cr3t-1");
+        server.wait_for_log("what was there is served as it was before");
+        thread::sleep(SILENCE);
+        assert_eq!(read(&server, "two"), "s3cr3t-2", "{argument}");
+        // Once it is back, what is not in it has gone.
+        fs::create_dir(work.path().join("p")).unwrap();
+        write(&work, "p/four.yaml", &store("four", "two.json"));
+        until(&server, "four", "s3cr3t-2");
+        until(&server, "two", UNKNOWN);
+    }
 }

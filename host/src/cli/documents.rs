@@ -10,7 +10,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use globset::GlobBuilder;
 use keyref::error::Class;
 use keyref::problem::{Place, Problem, terminal_safe};
@@ -34,7 +34,10 @@ pub(super) struct Read {
 /// # Errors
 /// Fails where an argument names nothing; a file that cannot be read is a problem.
 pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Result<Read> {
-    let listing = list(arguments, except)?;
+    let mut listing = list(arguments, except);
+    if let Some(missing) = listing.missing.drain(..).next() {
+        return Err(missing.error);
+    }
     for skipped in listing.skipped {
         warn(&skipped.to_string(), quiet);
     }
@@ -59,6 +62,17 @@ pub(super) fn read(arguments: &[String], except: &[PathBuf], quiet: bool) -> Res
 pub(super) struct Listing {
     pub(super) files: Vec<Listed>,
     pub(super) skipped: Vec<Skipped>,
+    /// The arguments that name nothing.
+    pub(super) missing: Vec<Missing>,
+}
+
+/// An argument that names nothing.
+pub(super) struct Missing {
+    /// Which one, from 0.
+    pub(super) argument: usize,
+    /// Whether it is a pattern, and where it looks is there.
+    pub(super) is_empty: bool,
+    pub(super) error: anyhow::Error,
 }
 
 /// A file to read, or standard input.
@@ -100,10 +114,7 @@ pub(super) enum Unread {
 
 /// Lists the files that arguments name, in the order given and each once. Files of `except` are left
 /// out.
-///
-/// # Errors
-/// Fails where an argument names nothing.
-pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Result<Listing> {
+pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Listing {
     let except: BTreeSet<PathBuf> = except.iter().filter_map(|path| identity(path)).collect();
     let mut listing = Listing::default();
     let mut known = BTreeSet::new();
@@ -111,7 +122,10 @@ pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Result<Listing> 
         if text == "-" {
             let is_given = |listed: &Listed| listed.path.is_none();
             if listing.files.iter().any(is_given) {
-                bail!("`-` is given twice, and standard input can be read only once");
+                let error = "`-` is given twice, and standard input can be read only once";
+                let missing = Missing::new(argument, anyhow::Error::msg(error));
+                listing.missing.push(missing);
+                continue;
             }
             listing.files.push(Listed {
                 argument,
@@ -120,7 +134,13 @@ pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Result<Listing> 
             });
             continue;
         }
-        let (paths, is_named) = expand(text, &mut listing.skipped)?;
+        let (paths, is_named) = match expand(argument, text, &mut listing.skipped) {
+            Ok(found) => found,
+            Err(missing) => {
+                listing.missing.push(missing);
+                continue;
+            }
+        };
         for path in paths {
             if let Some(identity) = identity(&path) {
                 if except.contains(&identity) {
@@ -140,7 +160,17 @@ pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Result<Listing> 
             });
         }
     }
-    Ok(listing)
+    listing
+}
+
+impl Missing {
+    pub(super) fn new(argument: usize, error: anyhow::Error) -> Self {
+        Self {
+            argument,
+            is_empty: false,
+            error,
+        }
+    }
 }
 
 impl Listed {
@@ -151,6 +181,19 @@ impl Listed {
             path: Some(path),
             is_named: true,
         }
+    }
+
+    /// The argument that names it, where it names something that is not there.
+    pub(super) fn missing(&self) -> Option<Missing> {
+        let path = self.path.as_ref().filter(|_| self.is_named)?;
+        let error = fs::metadata(path).err()?;
+        let is_absent = error.kind() == io::ErrorKind::NotFound;
+        is_absent.then(|| Missing::new(self.argument, absent(path, error)))
+    }
+
+    /// Which argument names it, from 0.
+    pub(super) fn argument(&self) -> usize {
+        self.argument
     }
 
     /// Its path, where it is not standard input.
@@ -181,8 +224,7 @@ impl Listed {
         match fs::File::open(path).and_then(|file| read_all(file, most)) {
             Ok(text) => Ok(Document::new(path.display().to_string(), text)),
             Err(error) if self.is_named && error.kind() == io::ErrorKind::NotFound => {
-                let failed = format!("failed to read `{}`", shown(path));
-                Err(Unread::Absent(anyhow::Error::new(error).context(failed)))
+                Err(Unread::Absent(absent(path, error)))
             }
             Err(error) => Err(Unread::Problem(Box::new(unreadable(path, &error)))),
         }
@@ -245,6 +287,10 @@ fn identity(path: &Path) -> Option<PathBuf> {
     Some(folder.canonicalize().ok()?.join(path.file_name()?))
 }
 
+fn absent(path: &Path, error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("failed to read `{}`", shown(path)))
+}
+
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let place = Some(Place::new(&Arc::from(path.display().to_string()), 1, 1));
     let message = format!("the file cannot be read: {}", error.kind());
@@ -264,17 +310,29 @@ fn shown(path: &Path) -> String {
 }
 
 /// The files that an argument names, and whether it names one itself.
-fn expand(argument: &str, skipped: &mut Vec<Skipped>) -> Result<(Vec<PathBuf>, bool)> {
+fn expand(
+    number: usize,
+    argument: &str,
+    skipped: &mut Vec<Skipped>,
+) -> std::result::Result<(Vec<PathBuf>, bool), Missing> {
     let path = Path::new(argument);
+    let missing = |error| Missing::new(number, error);
     if path.is_dir() {
-        return Ok((folder(path, skipped)?, false));
+        return Ok((folder(path, skipped).map_err(missing)?, false));
     }
     if path.exists() || !argument.contains(['*', '?', '[', '{']) {
-        return Ok((vec![path.to_owned()], true));
+        let named = Listed::named(number, path.to_owned());
+        return named
+            .missing()
+            .map_or_else(|| Ok((vec![path.to_owned()], true)), Err);
     }
-    let files = pattern(argument)?;
+    let (files, is_there) = pattern(argument).map_err(missing)?;
     if files.is_empty() {
-        bail!("no file matches `{}`", terminal_safe(argument));
+        let error = format!("no file matches `{}`", terminal_safe(argument));
+        return Err(Missing {
+            is_empty: is_there,
+            ..missing(anyhow::Error::msg(error))
+        });
     }
     Ok((files, false))
 }
@@ -326,8 +384,9 @@ fn is_yaml(path: &Path) -> bool {
     })
 }
 
-/// The files that match a pattern, in which `*` does not cross a `/` and `**` does.
-fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
+/// The files that match a pattern, in which `*` does not cross a `/` and `**` does; and whether where
+/// they would be is there.
+fn pattern(pattern: &str) -> Result<(Vec<PathBuf>, bool)> {
     let pattern = pattern.trim_start_matches("./");
     let glob = GlobBuilder::new(pattern)
         .literal_separator(true)
@@ -351,6 +410,7 @@ fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
         pattern.matches('/').count()
     };
     let mut files = Vec::new();
+    let is_there = fs::read_dir(root).is_ok();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else {
@@ -370,5 +430,5 @@ fn pattern(pattern: &str) -> Result<Vec<PathBuf>> {
         }
     }
     files.sort();
-    Ok(files)
+    Ok((files, is_there))
 }

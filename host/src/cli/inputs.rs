@@ -13,7 +13,7 @@ use keyref::problem::Problem;
 use keyref::stamp::{Stamp, Stamps};
 
 use super::arguments::{Global, ServeArguments};
-use super::documents::{self, Listed, Read, Skipped, Unread};
+use super::documents::{self, Listed, Missing, Read, Skipped, Unread};
 use super::session::Surroundings;
 
 /// How many looks a file may go on changing before it is read nevertheless.
@@ -64,8 +64,8 @@ impl Inputs {
     /// # Errors
     /// Fails where an argument names nothing, or a folder cannot be read.
     pub(super) fn read(&mut self) -> Result<Snapshot> {
-        let configurations = self.configurations.look(true);
-        let documents = self.documents.look(true);
+        let configurations = self.configurations.read();
+        let documents = self.documents.read();
         Ok(Snapshot {
             documents: documents.context("failed to load components")?,
             configurations: configurations.context("error loading configuration")?,
@@ -201,33 +201,58 @@ impl Files {
         }
     }
 
-    /// Reads what has changed. At once, nothing is waited for.
+    /// Reads all.
     ///
     /// # Errors
     /// Fails where an argument names nothing, or a folder cannot be read.
-    pub(super) fn look(&mut self, at_once: bool) -> Result<Entries> {
-        let listed = match &self.arguments {
-            Arguments::Texts(texts, except) => {
-                let listing = documents::list(texts, except)?;
-                if listing.skipped != self.known_skipped {
-                    self.skipped.clone_from(&listing.skipped);
-                    self.known_skipped = listing.skipped;
-                }
-                listing.files
-            }
-            Arguments::Paths(paths) => paths.clone(),
-        };
-        let listed: BTreeSet<_> = listed.into_iter().collect();
+    fn read(&mut self) -> Result<Entries> {
+        let (entries, mut missing) = self.look(true);
+        missing
+            .drain(..)
+            .next()
+            .map_or(Ok(entries), |missing| Err(missing.error))
+    }
+
+    /// Reads what has changed. At once, nothing is waited for. What an argument named that names
+    /// nothing now is missed rather than gone, unless that is a pattern: it counts as before.
+    pub(super) fn look(&mut self, at_once: bool) -> (Entries, Vec<Missing>) {
+        let (listed, mut missing) = self.list();
         for file in &listed {
             self.known.entry(file.clone()).or_default();
         }
+        let is_missed = |missing: &Missing| !missing.is_empty;
+        let missed = missing.iter().filter(|missing| is_missed(missing));
+        let missed: BTreeSet<_> = missed.map(|missing| missing.argument).collect();
         for (file, known) in &mut self.known {
-            known.look(file, listed.contains(file), at_once)?;
+            if missed.contains(&file.argument()) {
+                continue;
+            }
+            if let Err(error) = known.look(file, listed.contains(file), at_once) {
+                missing.push(Missing::new(file.argument(), error));
+            }
         }
         let is_there = |known: &Known| known.taken.is_some() || known.seen.is_some();
         self.known.retain(|_, known| is_there(known));
         let taken = self.known.values().filter_map(|known| known.taken.as_ref());
-        Ok(taken.map(|(_, entry)| Arc::clone(entry)).collect())
+        let entries = taken.map(|(_, entry)| Arc::clone(entry)).collect();
+        (entries, missing)
+    }
+
+    fn list(&mut self) -> (BTreeSet<Listed>, Vec<Missing>) {
+        match &self.arguments {
+            Arguments::Texts(texts, except) => {
+                let listing = documents::list(texts, except);
+                if listing.skipped != self.known_skipped {
+                    self.skipped.clone_from(&listing.skipped);
+                    self.known_skipped = listing.skipped;
+                }
+                (listing.files.into_iter().collect(), listing.missing)
+            }
+            Arguments::Paths(paths) => {
+                let missing = paths.iter().filter_map(Listed::missing).collect();
+                (paths.iter().cloned().collect(), missing)
+            }
+        }
     }
 
     /// The files of a folder that are not read, where those have changed.
@@ -255,11 +280,8 @@ impl Known {
         if is_waiting || (!at_once && self.taken.as_ref().is_some_and(is_read)) {
             return Ok(());
         }
-        if now.is_none() && !(at_once && file.is_named()) {
-            // What an argument itself names is missed rather than gone.
-            if !file.is_named() {
-                self.taken = None;
-            }
+        if !is_listed || (now.is_none() && !file.is_named()) {
+            self.taken = None;
             return Ok(());
         }
         let entry = Entry::read(file)?;
@@ -283,10 +305,7 @@ impl Entry {
         };
         let name = match &text {
             Ok(document) => Arc::clone(&document.name),
-            Err(_) => file
-                .path()
-                .map_or_else(String::new, |path| path.display().to_string())
-                .into(),
+            Err(_) => file.path().map_or_else(String::new, |path| path.display().to_string()).into(),
         };
         Ok(Self { name, text })
     }

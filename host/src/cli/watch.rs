@@ -8,6 +8,7 @@ use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::documents::Missing;
 use super::inputs::{Entries, Files, Inputs, Snapshot, StoreFile};
 
 /// How often files are looked at. A change counts at the second look after it, at the latest.
@@ -31,10 +32,10 @@ pub(super) struct Watch {
 /// Files that documents are read from.
 struct Watched {
     files: Arc<Mutex<Files>>,
-    looker: Looker<anyhow::Result<Entries>>,
-    /// What to say where they cannot be looked at, and what was said last.
+    looker: Looker<(Entries, Vec<Missing>)>,
+    /// What to say where they cannot be looked at, and why that was when it was said last.
     failure: &'static str,
-    failing: Option<String>,
+    failing: Vec<String>,
 }
 
 /// What looks at files, on a thread of its own: a disk far away, or a pipe, may hold it for ever, and
@@ -141,7 +142,7 @@ impl Watched {
             files: Arc::new(Mutex::new(files)),
             looker: Looker { under_way: None },
             failure,
-            failing: None,
+            failing: Vec::new(),
         }
     }
 
@@ -150,26 +151,27 @@ impl Watched {
         let files = Arc::clone(&self.files);
         let look = move || {
             let mut files = lock(&files);
-            let entries = files.look(at_once);
+            let looked = files.look(at_once);
             for skipped in files.skipped() {
                 tracing::warn!("{skipped}");
             }
-            entries
+            looked
         };
-        let error = match self.looker.look(at_once, until, look).await {
-            Some(Ok(entries)) => {
-                self.failing = None;
-                return Some(entries);
+        let Some((entries, missing)) = self.looker.look(at_once, until, look).await else {
+            if at_once {
+                tracing::error!("not reloaded: {}: no answer in time", self.failure);
             }
-            Some(Err(error)) => format!("{error:#}"),
-            None if at_once => "files do not answer in time".to_owned(),
-            None => return None,
+            return None;
         };
-        if at_once || self.failing.as_ref() != Some(&error) {
-            tracing::error!("not reloaded: {}: {error}", self.failure);
+        let missed = missing.iter().filter(|missing| !missing.is_empty);
+        let failing: Vec<_> = missed.map(|missed| format!("{:#}", missed.error)).collect();
+        let is_told = |error| !at_once && self.failing.contains(error);
+        for error in failing.iter().filter(|error| !is_told(error)) {
+            let failure = self.failure;
+            tracing::error!("{failure}: {error}: what was there is served as it was before");
         }
-        self.failing = Some(error);
-        None
+        self.failing = failing;
+        Some(entries)
     }
 }
 
