@@ -1,7 +1,9 @@
 //! What the files of a server are: pipes, files that are cut, folders that go.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -151,4 +153,23 @@ fn a_folder_that_is_missing_is_served_as_it_was_and_keeps_nothing_back() {
         until(&server, "four", "s3cr3t-2");
         until(&server, "two", UNKNOWN);
     }
+}
+
+#[test]
+fn files_whose_names_are_no_text_are_told_apart() {
+    let work = work();
+    let path = |name: &[u8]| work.path().join("r").join(OsStr::from_bytes(name));
+    let (one, two) = (path(b"a\xff.yaml"), path(b"a\xfe.yaml"));
+    fs::write(&one, store("first", "one.json")).unwrap();
+    fs::write(&two, store("second", "two.json")).unwrap();
+    let server = Server::start(work.path(), &["--resources", "r"], &[]);
+    for (broken, name, file) in [(&one, "first", "one.json"), (&two, "second", "two.json")] {
+        fs::write(broken, "a: [").unwrap();
+        thread::sleep(SILENCE);
+        assert_eq!(read(&server, "first"), "s3cr3t-1");
+        assert_eq!(read(&server, "second"), "s3cr3t-2");
+        fs::write(broken, store(name, file)).unwrap();
+        thread::sleep(SILENCE);
+    }
+    server.wait_for_log(r"a\\xff.yaml` is served as it was before");
 }

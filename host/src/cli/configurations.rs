@@ -22,7 +22,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
             )
         };
         let text = text.with_context(shown)?;
-        Ok(Document::new(path.display().to_string(), text))
+        Ok(Document::new(documents::name(path), text))
     };
     paths.iter().map(read).collect()
 }

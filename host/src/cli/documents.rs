@@ -222,7 +222,7 @@ impl Listed {
             return Ok(Document::new("<stdin>", text));
         };
         match fs::File::open(path).and_then(|file| read_all(file, most)) {
-            Ok(text) => Ok(Document::new(path.display().to_string(), text)),
+            Ok(text) => Ok(Document::new(name(path), text)),
             Err(error) if self.is_named && error.kind() == io::ErrorKind::NotFound => {
                 Err(Unread::Absent(absent(path, error)))
             }
@@ -292,7 +292,7 @@ fn absent(path: &Path, error: io::Error) -> anyhow::Error {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    let place = Some(Place::new(&Arc::from(path.display().to_string()), 1, 1));
+    let place = Some(Place::new(&Arc::from(name(path)), 1, 1));
     let message = format!("the file cannot be read: {}", error.kind());
     let hint = "check its owner and its mode";
     Problem::new(Class::DocumentUnreadable, place, message, hint)
@@ -302,6 +302,14 @@ fn warn(text: &str, quiet: bool) {
     if !quiet {
         output::message(&format!("warning: {text}"));
     }
+}
+
+/// The name of a file's document: its path, and where that is no text its bytes, so that two paths
+/// never have one.
+pub(super) fn name(path: &Path) -> String {
+    let bytes = || path.as_os_str().as_encoded_bytes().escape_ascii();
+    path.to_str()
+        .map_or_else(|| bytes().to_string(), str::to_owned)
 }
 
 /// A path for a terminal.

@@ -305,7 +305,7 @@ impl Entry {
         };
         let name = match &text {
             Ok(document) => Arc::clone(&document.name),
-            Err(_) => file.path().map_or_else(String::new, |path| path.display().to_string()).into(),
+            Err(_) => file.path().map_or_else(String::new, documents::name).into(),
         };
         Ok(Self { name, text })
     }
