@@ -94,6 +94,30 @@ fn redis_values_are_strings_with_versions() {
 }
 
 #[test]
+fn a_subscription_waits_for_a_store_that_takes_the_place_of_its_own_and_is_away() {
+    let (Some(mut redis), Some(mut other)) = (Redis::new(&[]), Redis::new(&[])) else {
+        return;
+    };
+    redis.set("a", "one");
+    other.set("a", "two");
+    other.stop();
+    let (work, server) = serve(&redis.component(), &[]);
+    let mut stream = subscribe(&server, &["a"]);
+    std::fs::write(work.path().join("r/cfg.yaml"), other.component()).unwrap();
+    server.wait_for_log("the subscription waits for its store");
+    // What its own says counts until then.
+    redis.set("a", "meanwhile");
+    assert_eq!(told(&mut stream)["a"].value, "meanwhile");
+    other.start();
+    assert_eq!(told(&mut stream)["a"].value, "two");
+    other.set("a", "three");
+    assert_eq!(told(&mut stream)["a"].value, "three");
+    let log = server.log();
+    let told = log.matches("the subscription waits").count();
+    assert_eq!(told, 1, "{log}");
+}
+
+#[test]
 fn redis_tells_of_its_own_database_and_of_keys_that_expire() {
     let Some(redis) = Redis::new(&[]) else { return };
     let yaml = redis.component().replace(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -16,10 +17,15 @@ use crate::api::metrics::Operation;
 use crate::api::service::Service;
 use crate::configuration::{ConfigurationStore, Items, ItemsRequest, Known};
 use crate::context::Context;
+use crate::pause::pause;
 use crate::resiliency::Policy;
 
 /// How many subscriptions there may be: those over HTTP stay when their request has ended.
 const MOST_SUBSCRIPTIONS: usize = 10_000;
+
+/// How long until a store that cannot be watched is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The subscriptions that can be ended by their id, each with its store.
 #[derive(Debug, Default)]
@@ -40,6 +46,9 @@ pub(crate) struct Subscription {
     known: Known,
     /// Whether the state that is there already may hold something new.
     is_first: bool,
+    /// When it is tried again to watch a store that has taken the place of this one, and how often it
+    /// was.
+    again: Option<(Instant, u32)>,
     ended: oneshot::Receiver<()>,
     service: Arc<Service>,
 }
@@ -107,6 +116,7 @@ impl Service {
             is_first: opened.begins_with_all(),
             request,
             store: opened,
+            again: None,
             states,
             known,
             ended,
@@ -248,8 +258,10 @@ impl Subscription {
                 () = self.service.end.reaches(Phase::Ending) => return None,
                 loaded = self.loads.changed() => {
                     loaded.ok()?;
+                    self.again = None;
                     self.follow().await?;
                 }
+                () = reach(self.again) => self.follow().await?,
                 changed = self.states.changed() => changed.ok()?,
             }
             let state = Arc::clone(&self.states.borrow_and_update());
@@ -260,18 +272,37 @@ impl Subscription {
         }
     }
 
-    /// Watches the store that has this name now; nothing where there is none.
+    /// Watches the store that has this name now; nothing where there is none. One that does not answer
+    /// is tried again, and what is known is that of the other until then.
     async fn follow(&mut self) -> Option<()> {
         let loaded = self.loads.borrow_and_update().clone()?;
         let store = Arc::clone(loaded.configurations.get(&self.name)?);
+        let tried = self.again.take().map_or(0, |(_, tried)| tried);
         if Arc::ptr_eq(&store, &self.store) {
             return Some(());
         }
-        let watching = store.watch(&self.request, &self.service.context()).await;
+        let context = self.service.context();
+        let watching = tokio::select! {
+            biased;
+            _ = &mut self.ended => return None,
+            () = self.service.end.reaches(Phase::Ending) => return None,
+            watching = store.watch(&self.request, &context) => watching,
+        };
         match watching {
             Ok(states) => {
                 (self.store, self.states) = (store, states);
                 self.states.mark_changed();
+                Some(())
+            }
+            Err(error) if error.class.retry_helps() => {
+                let (store, id) = (self.name.as_str(), self.id.as_str());
+                let reason = error.message;
+                if tried == 0 {
+                    tracing::warn!(store, id, "the subscription waits for its store: {reason}");
+                }
+                let tried = tried.saturating_add(1);
+                let wait = pause(tried, FIRST_PAUSE, LONGEST_PAUSE);
+                self.again = Some((Instant::now() + wait, tried));
                 Some(())
             }
             Err(error) => {
@@ -291,6 +322,14 @@ impl Drop for Subscription {
         if self.counts_end {
             self.service.count_end(&self.name, true, begin);
         }
+    }
+}
+
+/// Waits for a time, or for ever.
+async fn reach(time: Option<(Instant, u32)>) {
+    match time {
+        Some((time, _)) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
