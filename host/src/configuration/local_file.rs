@@ -41,6 +41,8 @@ pub(super) const REGISTRATION: Registration = Registration {
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How many looks a file may go on changing before it is read nevertheless.
 const MOST_LOOKS: u32 = 5;
+/// How long the first request may wait for that.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How many bytes a file may have.
 const MOST_BYTES: u64 = 4 << 20;
 /// How many bytes of a digest make a version.
@@ -50,8 +52,10 @@ const VERSION_BYTES: usize = 8;
 #[derive(Debug)]
 pub struct LocalFile {
     file: Arc<Watched>,
-    /// Set once somebody reads: from then on the file is looked at.
-    looking: OnceLock<()>,
+    /// When it was opened.
+    stamp: Option<Stamp>,
+    /// Set once somebody reads: from then on the file is looked at. Says whether it has been.
+    looking: OnceLock<watch::Receiver<bool>>,
 }
 
 #[derive(Debug)]
@@ -68,25 +72,37 @@ impl LocalFile {
     /// Fails where the file cannot be read, or is not a mapping of items.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
+        let stamp = Stamp::of(&path);
         let items = watch::Sender::new(Arc::new(read(&path)?));
         Ok(Self {
             file: Arc::new(Watched { path, items }),
+            stamp,
             looking: OnceLock::new(),
         })
     }
 
-    /// Looks at the file from now on, for as long as somebody has the store or watches it.
-    fn look(&self) {
-        self.looking.get_or_init(|| {
-            tokio::spawn(look(Arc::downgrade(&self.file)));
+    /// Looks at the file from now on, for as long as somebody has the store or watches it. It may have
+    /// changed since it was opened: waits until that is known, or cannot be for now.
+    async fn look(&self) {
+        let looking = self.looking.get_or_init(|| {
+            let (looked, looking) = watch::channel(false);
+            let seen = Seen {
+                stamp: self.stamp,
+                ..Seen::default()
+            };
+            tokio::spawn(look(Arc::downgrade(&self.file), seen, looked));
+            looking
         });
+        let mut looking = looking.clone();
+        let looked = looking.wait_for(|is_done| *is_done);
+        let _in_time = tokio::time::timeout(FIRST_LOOK, looked).await;
     }
 }
 
 #[async_trait]
 impl ConfigurationStore for LocalFile {
     async fn get(&self, request: &ItemsRequest, _context: &Context) -> Result<Items, StoreError> {
-        self.look();
+        self.look().await;
         let items = Arc::clone(&self.file.items.borrow());
         let wanted = items.iter().filter(|(key, _)| request.wants(key));
         Ok(wanted
@@ -99,14 +115,13 @@ impl ConfigurationStore for LocalFile {
         _request: &ItemsRequest,
         _context: &Context,
     ) -> Result<watch::Receiver<Arc<Items>>, StoreError> {
-        self.look();
+        self.look().await;
         Ok(self.file.items.subscribe())
     }
 }
 
 /// Looks at the file until nobody is interested any more.
-async fn look(file: Weak<Watched>) {
-    let mut seen = Seen::default();
+async fn look(file: Weak<Watched>, mut seen: Seen, looked: watch::Sender<bool>) {
     let mut told = None;
     loop {
         let Some(watched) = file.upgrade() else {
@@ -141,6 +156,10 @@ async fn look(file: Weak<Watched>) {
             None | Some(Err(_)) => {}
         }
         drop(watched);
+        looked.send_if_modified(|is_done| {
+            let was_done = std::mem::replace(is_done, *is_done || !seen.is_changing());
+            was_done != *is_done
+        });
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -157,6 +176,11 @@ struct Seen {
 }
 
 impl Seen {
+    /// Whether it is not known yet what it will hold.
+    fn is_changing(&self) -> bool {
+        self.looks > 0 && self.looks <= MOST_LOOKS
+    }
+
     /// Reads a file that has changed, once a second look finds it as the first did: one that is
     /// being written has lost the keys that are not there yet.
     fn look(&mut self, path: &Path) -> Option<Result<Items, StoreError>> {
@@ -165,8 +189,7 @@ impl Seen {
         self.stamp = now;
         self.looks = if is_settled { 0 } else { self.looks + 1 };
         self.is_read &= is_settled;
-        let is_waiting = !is_settled && self.looks <= MOST_LOOKS;
-        if is_waiting || self.is_read {
+        if self.is_changing() || self.is_read {
             return None;
         }
         let read = read(path);
@@ -362,6 +385,29 @@ mod tests {
         let waiting = vec![None; MOST_LOOKS as usize];
         assert_eq!(read, [waiting, vec![Some("last".to_owned())]].concat());
         std::fs::remove_file(&file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_first_read_knows_what_has_changed_since_the_start() {
+        let file = std::env::temp_dir().join(format!("keyref-{}.yaml", uuid::Uuid::new_v4()));
+        for is_watched in [false, true] {
+            std::fs::write(&file, "a: old").unwrap();
+            let store = LocalFile::open(&file).unwrap();
+            std::fs::write(&file, "a: newer").unwrap();
+            let (request, context) = (ItemsRequest::default(), Context::new());
+            let items = if is_watched {
+                let states = store.watch(&request, &context).await.unwrap();
+                Items::clone(&states.borrow())
+            } else {
+                store.get(&request, &context).await.unwrap()
+            };
+            assert_eq!(items["a"].value, "newer");
+        }
+        // What cannot be read any more is as it was.
+        let store = LocalFile::open(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let read = store.get(&ItemsRequest::default(), &Context::new()).await;
+        assert_eq!(read.unwrap()["a"].value, "newer");
     }
 
     #[tokio::test]
