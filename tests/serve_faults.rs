@@ -243,6 +243,38 @@ fn a_client_that_is_done_speaking_may_still_listen() {
 }
 
 #[test]
+fn a_head_that_follows_a_request_at_once_is_timed_as_well() {
+    let (_work, server) = two_stores(&[], &[]);
+    let ask = |more: &str| {
+        let mut stream = stream(server.http);
+        let sent = format!("{SECRET} HTTP/1.1\r\nHost: x\r\n{more}");
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream
+    };
+    let half = "GET /v1.0/healthz HTTP/1.1\r\nx: x";
+    // Whoever has a body, and whoever has none; and one that is idle.
+    let mut cut = ["\r\n", "Content-Length: 2\r\n\r\n{}"].map(|more| ask(&format!("{more}{half}")));
+    let mut idle = ask("Content-Length: 2\r\n\r\n{}");
+    let begin = Instant::now();
+    for stream in &mut cut {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("{\"redis\":\"s3cr3t-one\"}\n"), "{answer}");
+    }
+    let waited = begin.elapsed();
+    assert!(
+        waited > Duration::from_secs(9) && waited < Duration::from_secs(40),
+        "{waited:?}"
+    );
+    // All that it is answered, and the next answer.
+    idle.write_all(b"GET /v1.0/healthz HTTP/1.1\r\nConnection: close\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut answers = String::new();
+    idle.read_to_string(&mut answers).unwrap();
+    assert!(answers.contains("HTTP/1.1 204"), "{answers}");
+}
+
+#[test]
 fn floods_are_answered_or_cut() {
     let (_work, server) = two_stores(&ALL_PORTS, &[]);
     // Many requests at once, all of which are answered.

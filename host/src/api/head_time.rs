@@ -1,12 +1,17 @@
 //! A connection that must finish the head of a request in time, and take in what it is answered,
 //! and may be idle between requests for as long as it likes. A request ends with its connection.
+//!
+//! Requests that follow each other at once are passed on one by one, so that each head is timed.
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -28,6 +33,12 @@ pub(crate) struct Timed<S> {
     state: State,
     /// Of a head, and of whoever waits for an answer.
     deadline: Pin<Box<Sleep>>,
+    /// What was read and belongs to later requests, or to a body that nobody has asked for yet.
+    rest: Bytes,
+    /// How long the body of the request under way is.
+    length: BodyLength,
+    /// How much of it is still to come, once some of it was asked for.
+    left: Option<u64>,
     /// What was last known of a client that waits for its answer.
     presence: Option<Presence>,
     /// How much of the preface the connection began with; `None` once it did not.
@@ -36,6 +47,24 @@ pub(crate) struct Timed<S> {
     write_limit: Duration,
     /// Set while nothing is.
     stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a request's body is, as whoever has understood its head tells it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BodyLength(Arc<AtomicU64>);
+
+impl BodyLength {
+    const UNKNOWN: u64 = u64::MAX;
+
+    /// Tells it; nothing where it ends somewhere.
+    pub(crate) fn tell(&self, length: Option<u64>) {
+        self.0
+            .store(length.unwrap_or(Self::UNKNOWN), Ordering::Relaxed);
+    }
+
+    fn told(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,12 +92,20 @@ enum Line {
 
 impl<S> Timed<S> {
     /// A head may take this long, from its first byte on; the first of a connection, from now on.
-    pub(crate) fn new(stream: S, limit: Duration, write_limit: Duration) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        limit: Duration,
+        write_limit: Duration,
+        length: BodyLength,
+    ) -> Self {
         Self {
             stream,
             limit,
             state: State::Head(Line::Before),
             deadline: Box::pin(tokio::time::sleep(limit)),
+            rest: Bytes::new(),
+            length,
+            left: None,
             presence: None,
             preface: Some(0),
             write_limit,
@@ -95,8 +132,9 @@ impl<S> Timed<S> {
         }
     }
 
-    /// Takes note of what was read.
-    fn note_read(&mut self, bytes: &[u8]) {
+    /// Takes note of what was read, and how much of it is for now: as far as the head that is under way
+    /// or its body, and something in any case.
+    fn note_read(&mut self, bytes: &[u8]) -> usize {
         if let Some(known) = self.preface {
             let expected = PREFACE.get(known..).unwrap_or_default();
             let most = expected.len().min(bytes.len());
@@ -108,33 +146,63 @@ impl<S> Timed<S> {
             }
         }
         if self.preface.is_some() {
-            return;
+            return bytes.len();
         }
-        for &byte in bytes {
+        if self.state == State::Beyond {
+            return self.note_body(bytes.len());
+        }
+        for (index, &byte) in bytes.iter().enumerate() {
             if self.state == State::Idle {
-                self.state = State::Head(Line::Before);
-                self.deadline.as_mut().reset(Instant::now() + self.limit);
+                self.await_head();
             }
             let State::Head(line) = self.state else {
-                return;
+                return bytes.len();
             };
             self.state = match (line, byte) {
                 (Line::Before, b'\r' | b'\n') => State::Head(Line::Before),
-                (Line::Ended, b'\n') => {
-                    self.presence = None;
-                    State::Beyond
-                }
+                (Line::Ended, b'\n') => State::Beyond,
                 (line @ (Line::Ended | Line::Within), b'\r') => State::Head(line),
                 (Line::Within, b'\n') => State::Head(Line::Ended),
                 _ => State::Head(Line::Within),
             };
+            if self.state == State::Beyond {
+                (self.presence, self.left) = (None, None);
+                return index + 1;
+            }
         }
+        bytes.len()
+    }
+
+    /// Takes note of what was read beyond a head: what of it belongs to the body, or all of it where
+    /// more is read than that.
+    fn note_body(&mut self, length: usize) -> usize {
+        let left = self.left.get_or_insert_with(|| self.length.told());
+        let taken = match usize::try_from(*left) {
+            Ok(0) | Err(_) => length,
+            Ok(left) => left.min(length),
+        };
+        if *left != BodyLength::UNKNOWN {
+            *left = left.saturating_sub(taken as u64);
+        }
+        taken
+    }
+
+    /// A head may take its time from now on.
+    fn await_head(&mut self) {
+        self.state = State::Head(Line::Before);
+        self.deadline.as_mut().reset(Instant::now() + self.limit);
     }
 
     /// Takes note that something was written. What goes before the answer, such as 100, is not it.
     fn note_write(&mut self, bytes: &[u8]) {
         let is_interim = bytes.starts_with(b"HTTP/1.1 1");
-        if !is_interim && matches!(self.state, State::Head(_) | State::Beyond) {
+        if is_interim || !matches!(self.state, State::Head(_) | State::Beyond) {
+            return;
+        }
+        // Behind a body that ends somewhere, a head may have begun already.
+        if self.state == State::Beyond && self.length.told() == BodyLength::UNKNOWN {
+            self.await_head();
+        } else {
             self.state = State::Idle;
         }
     }
@@ -172,11 +240,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.rest.is_empty() {
+            let mut rest = std::mem::take(&mut self.rest);
+            let most = rest.len().min(buffer.remaining());
+            let taken = self.note_read(rest.get(..most).unwrap_or_default());
+            buffer.put_slice(&rest.split_to(taken));
+            self.rest = rest;
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() {
             let bytes = buffer.filled().get(before..).unwrap_or_default();
-            self.note_read(bytes);
+            let taken = self.note_read(bytes);
+            if let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+                self.rest = Bytes::copy_from_slice(rest);
+                buffer.set_filled(before + taken);
+            }
             return read;
         }
         if matches!(self.state, State::Head(_)) && self.deadline.as_mut().poll(context).is_ready() {
@@ -231,7 +311,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-    use super::{PREFACE, Timed};
+    use super::{BodyLength, PREFACE, Timed};
     use crate::api::stream::{Presence, Watched};
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -245,7 +325,8 @@ mod tests {
 
     fn connection() -> (DuplexStream, Timed<DuplexStream>) {
         let (client, server) = tokio::io::duplex(1024);
-        (client, Timed::new(server, LIMIT, LIMIT))
+        let length = BodyLength::default();
+        (client, Timed::new(server, LIMIT, LIMIT, length))
     }
 
     /// Whether the server's next read is cut, once nothing more comes.
@@ -289,6 +370,34 @@ mod tests {
         // The next head is timed from its first byte on.
         client.write_all(b"GET").await.unwrap();
         assert!(is_cut(&mut server).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_follows_a_request_at_once_is_kept_and_timed() {
+        const HEAD: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (length, body, next, expected) in [
+            (Some(0), "", "", false),
+            (Some(0), "", "G", true),
+            (Some(0), "", HEAD, false),
+            (Some(6), "a\n\nb\n\n", "", false),
+            (Some(6), "a\n\nb\n\n", "GET / HTTP/1.1\r\n", true),
+            // Nobody knows here where it ends.
+            (None, "1\r\na\r\n0\r\n\r\n", "", true),
+        ] {
+            let (mut client, mut server) = connection();
+            let sent = format!("{HEAD}{body}{next}");
+            client.write_all(sent.as_bytes()).await.unwrap();
+            let mut buffer = [0; 256];
+            let read = server.read(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..read], HEAD.as_bytes());
+            server.length.tell(length);
+            if !body.is_empty() {
+                let read = server.read(&mut buffer).await.unwrap();
+                assert_eq!(&buffer[..read], body.as_bytes());
+            }
+            server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            assert_eq!(is_cut(&mut server).await, expected, "{body:?} {next:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

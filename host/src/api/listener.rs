@@ -23,7 +23,7 @@ use crate::api::audit::Peer;
 use crate::api::components::Components;
 use crate::api::end::Phase;
 use crate::api::grpc::{Grpc, Sent};
-use crate::api::head_time::Timed;
+use crate::api::head_time::{BodyLength, Timed};
 use crate::api::http::Http;
 use crate::api::service::Service;
 use crate::api::status::Status;
@@ -308,8 +308,10 @@ impl Connection {
         let peer = peer.map(Peer);
         let unread = self.service.unread.connection();
         let counting = Arc::clone(&unread);
-        let stream = TokioIo::new(Timed::new(stream, HEAD_TIME, UNREAD_TIME));
+        let length = BodyLength::default();
+        let stream = Timed::new(stream, HEAD_TIME, UNREAD_TIME, length.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
+            length.tell(http_body::Body::size_hint(request.body()).exact());
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }
@@ -328,7 +330,7 @@ impl Connection {
                 }))
             }
         });
-        let connection = builder.serve_connection(stream, service);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let end = &self.service.end;
         tokio::select! {
