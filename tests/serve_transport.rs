@@ -2,6 +2,7 @@
 //! browser.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use keyref_tests::dapr::{DAPR, GetSecret, STORES, Secret, get, two_stores};
 use keyref_tests::folder;
 use keyref_tests::library::block_on;
+use keyref_tests::metrics::scrape;
 use keyref_tests::server::{Reply, Server, ask_at, ask_over, call_over, refused};
 use keyref_tests::tls::{Authority, Client, certificates};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -483,4 +485,54 @@ fn every_page_may_call_only_where_it_needs_a_token() {
     ] {
         Server::start(work.path(), &["--allowed-origins", origins], variables);
     }
+}
+
+/// The status for who asks for a host, with these headers.
+fn status_for(server: &Server, path: &str, host: &str, headers: &[(&str, &str)]) -> String {
+    let mut stream = std::net::TcpStream::connect(server.http).unwrap();
+    let mut head = format!("{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().to_owned();
+    assert_eq!(answer.contains("s3cr3t"), status == "200", "{answer}");
+    status
+}
+
+#[test]
+fn a_page_that_points_a_name_here_reads_nothing() {
+    const EVIL: &str = "evil.example:3500";
+    let page = ("Origin", "http://evil.example:3500");
+    for mode in ["strict", "dapr"] {
+        let arguments = ["--mode", mode, "--allowed-origins", "http://app.test"];
+        let (_work, server) = two_stores(&arguments, &[]);
+        let ask = |host, headers: &[(&str, &str)]| status_for(&server, SECRET, host, headers);
+        // To a name with plain HTTP, a browser tells nothing but its language of a page's reads.
+        for header in [
+            page,
+            ("Sec-Fetch-Site", "same-origin"),
+            ("Referer", "http://evil.example:3500/"),
+            ("Accept-Language", ""),
+            ("User-Agent", "Mozilla/5.0 (X11)"),
+        ] {
+            assert_eq!(ask(EVIL, &[header]), "403", "{mode}: {header:?}");
+            for host in ["localhost:3500", "127.0.0.1:3500", "[::1]:3500"] {
+                assert_eq!(ask(host, &[header]), "200", "{host}: {header:?}");
+            }
+        }
+        // An app has none of these headers; a page that may call is no stranger.
+        assert_eq!(ask(EVIL, &[("User-Agent", "dapr-sdk")]), "200");
+        assert_eq!(ask(EVIL, &[("Origin", "http://app.test")]), "200");
+        let health = status_for(&server, "GET /v1.0/healthz", EVIL, &[page]);
+        assert_eq!(health, "204");
+        let metrics = scrape(&server, "/");
+        let denied = metrics.sum("keyref_denied_requests_total", &[("reason", "host")]);
+        assert!((denied - 5.0).abs() < f64::EPSILON, "{denied}");
+    }
+    let (_work, server) = two_stores(&[], &[("DAPR_API_TOKEN", "t0ken")]);
+    let token = ("dapr-api-token", "t0ken");
+    assert_eq!(status_for(&server, SECRET, EVIL, &[page, token]), "200");
 }

@@ -2,9 +2,27 @@
 
 use std::net::IpAddr;
 
-use http::Request;
-use http::header::HOST;
+use http::header::{ACCEPT_LANGUAGE, HOST, ORIGIN, REFERER, USER_AGENT};
 use http::uri::Authority;
+use http::{HeaderMap, HeaderName, Request};
+
+/// What a caller is told who asks for another host.
+pub(crate) const WRONG_HOST: &str =
+    "the host must be an address or localhost, unless a token is asked for";
+
+/// What browsers say where they trust the address.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether a request may come from a page in a browser here, and not from an app: it has a header that
+/// browsers add. To a name with plain HTTP they add none of those that tell where a page is from, unless
+/// it sends something or lets them; their language they add in any case.
+pub(crate) fn is_of_page(headers: &HeaderMap) -> bool {
+    let begins = |agent: &http::HeaderValue| agent.as_bytes().starts_with(b"Mozilla/");
+    headers
+        .keys()
+        .any(|name| [ACCEPT_LANGUAGE, ORIGIN, REFERER, SEC_FETCH_SITE].contains(name))
+        || headers.get(USER_AGENT).is_some_and(begins)
+}
 
 /// Whether each name of the host that is asked for is one that stands for this machine, or an address.
 ///

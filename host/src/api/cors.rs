@@ -86,6 +86,11 @@ impl Origins {
         Some(answer)
     }
 
+    /// Whether a request comes from a page that may call.
+    pub(crate) fn have<B>(&self, request: &Request<B>) -> bool {
+        self.allowed(request.headers()).is_some()
+    }
+
     /// What any other request's answer says of it.
     pub(crate) fn headers<B>(&self, request: &Request<B>) -> Said {
         let allowed = self.allowed(request.headers());

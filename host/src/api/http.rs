@@ -8,11 +8,10 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use crate::api::access::{ApiLists, TOKEN_HEADER};
+use crate::api::asked_host::{WRONG_HOST, is_local, is_of_page};
 use crate::api::audit::{AuditRecord, Caller};
 use crate::api::cors::Origins;
 use crate::api::fault::{CLASS, Code, Fault};
@@ -25,7 +24,7 @@ use crate::api::route::{
 };
 use crate::api::service::{STALE, Service};
 use crate::api::traces::HttpSpan;
-use crate::api::{configuration, go, items, metadata};
+use crate::api::{configuration, go, items, malformed, metadata};
 use crate::cache::Cache;
 use crate::secret::Secret;
 
@@ -52,6 +51,8 @@ pub(crate) struct Http {
     pub(crate) most_body: usize,
     /// The pages in a browser that may call.
     pub(crate) origins: Option<Origins>,
+    /// Whether other pages must be kept from asking under a name of theirs: nothing else does.
+    pub(crate) checks_host: bool,
 }
 
 impl Http {
@@ -201,6 +202,10 @@ impl Http {
             self.note_denied(Denial::Token, route.as_ref(), &request);
             return plain_text(StatusCode::UNAUTHORIZED, "invalid api token\n");
         }
+        if !is_open && self.is_rebound(&request) {
+            self.note_denied(Denial::Host, route.as_ref(), &request);
+            return plain_text(StatusCode::FORBIDDEN, WRONG_HOST);
+        }
         let Some(route) = route else {
             return self.unknown(&path);
         };
@@ -215,6 +220,16 @@ impl Http {
             Ok(answer) => answer,
             Err(fault) => faulty(&fault),
         }
+    }
+
+    /// Whether a page may have pointed a name of its own to this machine, to read here as at home.
+    fn is_rebound<B>(&self, request: &Request<B>) -> bool {
+        let is_allowed = || {
+            self.origins
+                .as_ref()
+                .is_some_and(|pages| pages.have(request))
+        };
+        self.checks_host && is_of_page(request.headers()) && !is_local(request) && !is_allowed()
     }
 
     /// Who asks, where that is wanted.
@@ -418,23 +433,13 @@ impl Http {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let body = self.read(request).await?;
-        if body.is_empty() {
-            return Ok(());
+        match malformed::reason(&body) {
+            None => Ok(()),
+            Some(reason) => {
+                let message = format!("failed deserializing HTTP body: proto: {reason}");
+                Err(Fault::new(Code::MalformedRequest, message))
+            }
         }
-        let is_object = body.trim_ascii_start().starts_with(b"{");
-        let (line, column) = match serde_json::from_slice::<AnyObject>(&body) {
-            Ok(_) if is_object => return Ok(()),
-            Ok(_) => (1, 1),
-            Err(error) => (error.line().max(1), error.column().max(1)),
-        };
-        let token = token_at(&body, line, column);
-        let reason = if token.is_empty() {
-            "syntax error: unexpected EOF".to_owned()
-        } else {
-            format!("syntax error (line {line}:{column}): invalid value {token}")
-        };
-        let message = format!("failed deserializing HTTP body: proto: {reason}");
-        Err(Fault::new(Code::MalformedRequest, message))
     }
 
     /// What Dapr's API of service invocation says of a path that it does not know either.
@@ -469,29 +474,6 @@ impl Http {
             answer.headers_mut().insert(ALLOW, method);
         }
         answer
-    }
-}
-
-/// An object, of which nothing is kept.
-#[derive(Deserialize)]
-struct AnyObject {
-    #[serde(rename = "storeName")]
-    _store_name: Option<IgnoredAny>,
-}
-
-/// What stands at a place of a body, as Dapr's JSON decoder names it: up to 32 characters of a word,
-/// or one.
-fn token_at(body: &[u8], line: usize, column: usize) -> String {
-    let text = String::from_utf8_lossy(body);
-    let line = text.split('\n').nth(line - 1).unwrap_or_default();
-    let rest = line.chars().skip(column - 1);
-    let is_word =
-        |character: &char| character.is_ascii_alphanumeric() || "-+._".contains(*character);
-    let word: String = rest.clone().take_while(is_word).take(32).collect();
-    if word.is_empty() {
-        rest.take(1).collect()
-    } else {
-        word
     }
 }
 
@@ -585,7 +567,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Zeroizing<Vec<u8
 
 #[cfg(test)]
 mod tests {
-    use super::{metadata_of, token_at};
+    use super::metadata_of;
 
     #[test]
     fn the_first_metadata_of_a_name_counts_and_the_prefix_has_one_case() {
@@ -593,12 +575,5 @@ mod tests {
         let expected = [("x", "1"), ("z", "")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(metadata.into_iter().collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn what_is_wrong_in_a_body_is_named_as_dapr_does() {
-        assert_eq!(token_at(b"{bad json", 1, 2), "bad");
-        assert_eq!(token_at(b"\n[", 2, 1), "[");
-        assert_eq!(token_at(b"{", 1, 2), "");
     }
 }

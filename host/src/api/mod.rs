@@ -46,6 +46,7 @@ mod json;
 mod listener;
 mod loaded;
 mod looks;
+mod malformed;
 mod metadata;
 pub(crate) mod metrics;
 mod route;

@@ -188,6 +188,7 @@ impl Server {
             service: Arc::clone(&service),
             surface: Surface::Whole,
             most_body,
+            checks_host: checks_host(&options),
             origins: options.origins,
         };
         let of_grpc = Protocol::Grpc(Grpc::new(Arc::clone(&service), most_body));
@@ -406,6 +407,17 @@ async fn bind_one(
         Some(address) => bind_any(name, &[address], None, protocol, most_head).await,
         None => Ok(Vec::new()),
     }
+}
+
+/// Whether HTTP is for this machine alone and for everybody there, pages in a browser as well. One that
+/// speaks TLS has no certificate for their names.
+fn checks_host(options: &Options) -> bool {
+    let is_local = options
+        .http
+        .iter()
+        .all(|address| address.ip().is_loopback());
+    let is_open = options.access.token.is_none() && options.tls.is_none();
+    is_local && is_open && options.unix.is_none()
 }
 
 /// Reads the files for TLS, where there are any.

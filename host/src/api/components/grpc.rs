@@ -13,12 +13,13 @@ use tonic::body::Body;
 use tonic::codegen::Service as _;
 use zeroize::Zeroize as _;
 
+use crate::api::asked_host::WRONG_HOST;
 use crate::api::components::proto::components_server::{Components, ComponentsServer};
 use crate::api::components::proto::{self, watch_response};
 use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown};
 use crate::api::components::watching::{Event, Watching};
-use crate::api::components::{Inner, Refusal, WRONG_HOST, WRONG_TOKEN};
+use crate::api::components::{Inner, Refusal, WRONG_TOKEN};
 use crate::api::grpc::{Bounded, Sent};
 use crate::api::service::Service;
 use crate::component::{ItemPlace, Property, Value};

@@ -14,10 +14,11 @@ use http_body_util::{Full, StreamBody};
 use tonic::body::Body;
 use zeroize::Zeroizing;
 
+use crate::api::asked_host::WRONG_HOST;
 use crate::api::components::recipient::Recipient;
 use crate::api::components::state::{Key, Shown, State};
 use crate::api::components::watching::{Event, Watching};
-use crate::api::components::{Inner, Refusal, WRONG_HOST, WRONG_TOKEN};
+use crate::api::components::{Inner, Refusal, WRONG_TOKEN};
 use crate::api::go;
 use crate::api::json::Json;
 use crate::component::{ItemPlace, Kind, Property, Value};

@@ -54,8 +54,6 @@ const FIRST_STATE: Duration = Duration::from_secs(5);
 
 /// What a caller is told who may not know.
 const WRONG_TOKEN: &str = "the token of `authorization: Bearer TOKEN` is missing or wrong";
-/// What a caller is told who asks for another host.
-const WRONG_HOST: &str = "the host must be an address or localhost, unless a token is asked for";
 
 /// Why a caller may not know.
 #[derive(Clone, Copy, Debug)]

@@ -324,7 +324,7 @@ impl Calls {
                 denial = grant.withdrawn() => {
                     let status = match denial {
                         Denial::Api => unavailable(),
-                        Denial::Token | Denial::Policy => unauthenticated(MISMATCH),
+                        Denial::Token | Denial::Host | Denial::Policy => unauthenticated(MISMATCH),
                     };
                     Some((Err(status), None))
                 }

@@ -69,6 +69,8 @@ const LATENCIES: [u32; 34] = [
 pub(crate) enum Denial {
     /// Without the API token.
     Token,
+    /// By the host that it asks for.
+    Host,
     /// By the lists of APIs.
     Api,
     /// By the policy of a secret store.
@@ -80,6 +82,7 @@ impl Denial {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Host => "host",
             Self::Api => "api",
             Self::Policy => "policy",
         }
@@ -99,7 +102,7 @@ pub(crate) struct Metrics {
     initialized: Family<Counter>,
     not_initialized: Family<Counter>,
     denied: Family<Counter>,
-    denials: [Arc<Counter>; 3],
+    denials: [Arc<Counter>; 4],
     reloads: Family<Counter>,
     probes: Family<Counter>,
     probe_latency: Family<Histogram>,
@@ -120,7 +123,7 @@ impl Metrics {
         let counters = |definition| Family::counters(definition, &settings.rules);
         let records_codes = settings.records_error_codes;
         let denied = counters(definitions::DENIED);
-        let denials = [Denial::Token, Denial::Api, Denial::Policy];
+        let denials = [Denial::Token, Denial::Host, Denial::Api, Denial::Policy];
         Self {
             app_id: app_id.to_owned(),
             requests: Requests::new(app_id, settings, &latencies),
@@ -203,9 +206,10 @@ impl Metrics {
 
     /// Counts a request that is refused.
     pub(crate) fn deny(&self, denial: Denial) {
-        let [token, api, policy] = &self.denials;
+        let [token, host, api, policy] = &self.denials;
         match denial {
             Denial::Token => token.increment(),
+            Denial::Host => host.increment(),
             Denial::Api => api.increment(),
             Denial::Policy => policy.increment(),
         }
