@@ -16,6 +16,8 @@ use keyref_tests::server::{Reply, Server, ask_at, ask_over, call_over, refused};
 use keyref_tests::tls::{Authority, Client, certificates};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+type Stream = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
+
 const SECRET: &str = "GET /v1.0/secrets/file/redis";
 /// How long anything may take before a test has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -249,6 +251,56 @@ fn certificates_are_read_again_and_unfit_ones_are_not_taken_over() {
     .unwrap();
     until("the new authority counts", || !cut("later"));
     assert!(cut("client"));
+}
+
+#[test]
+fn who_is_not_known_any_more_is_cut_and_who_is_stays() {
+    let work = folder(&[]);
+    let kept = Authority::make(work.path(), "kept");
+    kept.sign("one");
+    let pem = fs::read_to_string(work.path().join("kept.pem")).unwrap();
+    let trust = work.path().join("trust.pem");
+    fs::write(&trust, &pem).unwrap();
+    let (folder, authority, server) = tls(&["--tls-client-ca", trust.to_str().unwrap()]);
+    let first = fs::read_to_string(folder.path().join("authority.pem")).unwrap();
+    fs::write(&trust, format!("{first}{pem}")).unwrap();
+    for end in ["pem", "key"] {
+        let name = format!("one.{end}");
+        fs::copy(work.path().join(&name), folder.path().join(&name)).unwrap();
+    }
+    server.wait_for_log("the certificate is read again");
+    block_on(async {
+        let ask = async |stream: &mut Stream| {
+            let head = format!("{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            let mut answer = [0; 4096];
+            let read = stream.read(&mut answer).await?;
+            Ok::<_, std::io::Error>(read > 0)
+        };
+        let mut streams = Vec::new();
+        for name in ["client", "one"] {
+            let client = authority.client(Some(name), &["http/1.1"]);
+            let mut stream = client.connect(server.http).await.unwrap();
+            assert!(ask(&mut stream).await.unwrap(), "{name}");
+            streams.push(stream);
+        }
+        // A call that does not end.
+        let client = authority.client(Some("client"), &["h2"]);
+        let stream = client.connect(server.grpc).await.unwrap();
+        let (mut calls, connection) = h2::client::handshake(stream).await.unwrap();
+        let calling = tokio::spawn(connection);
+        let call = http::Request::post(format!("https://localhost/{DAPR}/GetSecret"));
+        let call = call.header("content-type", "application/grpc").body(());
+        let _call = calls.send_request(call.unwrap(), false).unwrap();
+        fs::write(&trust, &pem).unwrap();
+        let cut = tokio::time::timeout(PATIENCE, calling).await;
+        assert!(cut.is_ok(), "a stream goes on");
+        assert!(
+            !ask(&mut streams[0]).await.unwrap_or_default(),
+            "it is served"
+        );
+        assert!(ask(&mut streams[1]).await.unwrap(), "it is cut");
+    });
 }
 
 #[test]

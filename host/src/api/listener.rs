@@ -17,7 +17,6 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::api::audit::Peer;
 use crate::api::components::Components;
@@ -28,7 +27,7 @@ use crate::api::http::Http;
 use crate::api::service::Service;
 use crate::api::status::Status;
 use crate::api::stream::Stream;
-use crate::api::tls::Tls;
+use crate::api::tls::{Agreeing, Known, Tls};
 use crate::api::unix::UnixSocket;
 use crate::api::unread::UNREAD_TIME;
 
@@ -40,6 +39,8 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 const PING_TIME: Duration = Duration::from_secs(5);
 /// How often an idle connection is asked whether somebody is there, as Go does it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long what is under way may take once nobody stands up for its client any more.
+const UNKNOWN_TIME: Duration = Duration::from_secs(1);
 /// How many requests one HTTP/2 connection may have under way.
 const MOST_STREAMS: u32 = 250;
 /// The least that the HTTP/1 parser can be limited to.
@@ -143,6 +144,7 @@ impl Listener {
                         let connection = Connection {
                             service: Arc::clone(&service),
                             most_head: self.most_head,
+                            known: None,
                         };
                         let protocol = self.protocol.clone();
                         connections.spawn(async move {
@@ -172,7 +174,7 @@ impl Listener {
 /// A connection that is taken.
 enum Accepted {
     /// With what its TLS is to be, where it speaks it.
-    Tcp(TcpStream, Option<TlsAcceptor>),
+    Tcp(TcpStream, Option<Agreeing>),
     Unix(UnixStream),
 }
 
@@ -187,7 +189,7 @@ impl Socket {
                     }
                     Protocol::Grpc(_) => tls.for_grpc(),
                 });
-                Ok(Accepted::Tcp(stream, tls.map(TlsAcceptor::from)))
+                Ok(Accepted::Tcp(stream, tls))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.socket.accept().await?;
@@ -198,11 +200,12 @@ impl Socket {
 }
 
 impl Accepted {
-    /// Gets it ready for HTTP; nothing where its client does not agree on TLS in time.
-    async fn ready(self) -> Option<Stream> {
+    /// Gets it ready for HTTP; nothing where its client does not agree on TLS in time. Also, what the
+    /// client is known by, where it must be.
+    async fn ready(self) -> Option<(Stream, Option<Known>)> {
         let (stream, tls) = match self {
             Self::Tcp(stream, tls) => (stream, tls),
-            Self::Unix(stream) => return Some(Stream::Unix(stream)),
+            Self::Unix(stream) => return Some((Stream::Unix(stream), None)),
         };
         // Answers are small, and written whole.
         drop(stream.set_nodelay(true));
@@ -212,10 +215,11 @@ impl Accepted {
             .with_interval(KEEPALIVE);
         drop(SockRef::from(&stream).set_tcp_keepalive(&keepalive));
         let Some(tls) = tls else {
-            return Some(Stream::Tcp(stream));
+            return Some((Stream::Tcp(stream), None));
         };
         let agreed = tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await;
-        Some(Stream::Tls(Box::new(agreed.ok()?.ok()?)))
+        let (stream, known) = agreed.ok()?.ok()?;
+        Some((Stream::Tls(Box::new(stream)), known))
     }
 }
 
@@ -223,18 +227,21 @@ impl Accepted {
 struct Connection {
     service: Arc<Service>,
     most_head: usize,
+    /// What its client is known by, where it must be.
+    known: Option<Known>,
 }
 
 impl Connection {
-    async fn serve(self, accepted: Accepted, protocol: Protocol) {
+    async fn serve(mut self, accepted: Accepted, protocol: Protocol) {
         let stream = tokio::select! {
             ready = accepted.ready() => ready,
             // Nothing was asked yet.
             () = self.service.end.reaches(Phase::Ending) => None,
         };
-        let Some(stream) = stream else {
+        let Some((stream, known)) = stream else {
             return;
         };
+        self.known = known;
         match protocol {
             Protocol::Http(http) => {
                 let http = Arc::new(http);
@@ -333,15 +340,26 @@ impl Connection {
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let end = &self.service.end;
-        tokio::select! {
+        let is_known = tokio::select! {
             // A client that goes away, stalls or sends garbage is no news.
             _ = connection.as_mut() => return,
             () = unread.is_stuck() => return,
-            () = end.reaches(Phase::Ending) => connection.as_mut().graceful_shutdown(),
-        }
+            () = end.reaches(Phase::Ending) => true,
+            () = self.is_unknown() => false,
+        };
+        connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
             () = end.reaches(Phase::Now) => {}
+            () = tokio::time::sleep(UNKNOWN_TIME), if !is_known => {}
+        }
+    }
+
+    /// Waits until nobody stands up any more for a client that needs it.
+    async fn is_unknown(&self) {
+        match &self.known {
+            Some(known) => known.ends().await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -1,15 +1,21 @@
-//! TLS of the listeners, with certificates that are read again when they change.
+//! TLS of the listeners, with certificates that are read again when they change, and clients that are
+//! known by theirs for as long as somebody stands up for them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
+use std::{fs, io};
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
 
 use crate::api::looks::{LOOK_EVERY, Looks};
@@ -54,7 +60,7 @@ pub(crate) struct Tls(Arc<Held>);
 #[derive(Debug)]
 struct Held {
     files: TlsFiles,
-    configs: RwLock<Configs>,
+    configs: watch::Sender<Configs>,
 }
 
 /// The same for each protocol, but for what is agreed on with the client.
@@ -62,6 +68,8 @@ struct Held {
 struct Configs {
     http: Arc<ServerConfig>,
     grpc: Arc<ServerConfig>,
+    /// Who stands up for clients, where they need a certificate.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     /// Of the files that they are made of.
     digest: [u8; 32],
 }
@@ -70,25 +78,77 @@ impl Tls {
     /// Reads the files, and reads them again whenever they change. What is unfit then is told in
     /// the log, and leaves what was there; a failure says why in words.
     pub(crate) fn open(files: TlsFiles) -> Result<Self, String> {
-        let configs = RwLock::new(read(&files)?);
+        let configs = watch::Sender::new(read(&files)?);
         let held = Arc::new(Held { files, configs });
         tokio::spawn(look(Arc::downgrade(&held)));
         Ok(Self(held))
     }
 
     /// For HTTP: both of its versions.
-    pub(crate) fn for_http(&self) -> Arc<ServerConfig> {
-        self.configs().http
+    pub(crate) fn for_http(&self) -> Agreeing {
+        self.agreeing(|configs| &configs.http)
     }
 
     /// For gRPC.
-    pub(crate) fn for_grpc(&self) -> Arc<ServerConfig> {
-        self.configs().grpc
+    pub(crate) fn for_grpc(&self) -> Agreeing {
+        self.agreeing(|configs| &configs.grpc)
     }
 
-    fn configs(&self) -> Configs {
-        let configs = self.0.configs.read();
-        configs.unwrap_or_else(PoisonError::into_inner).clone()
+    fn agreeing(&self, config: impl Fn(&Configs) -> &Arc<ServerConfig>) -> Agreeing {
+        let mut configs = self.0.configs.subscribe();
+        let config = Arc::clone(config(&configs.borrow_and_update()));
+        Agreeing { config, configs }
+    }
+}
+
+/// What a connection is to speak TLS with.
+pub(crate) struct Agreeing {
+    config: Arc<ServerConfig>,
+    /// All that it belongs to, and what comes later.
+    configs: watch::Receiver<Configs>,
+}
+
+impl Agreeing {
+    /// Agrees on it with a client; also, what the client is known by, where it must be.
+    pub(crate) async fn accept(
+        self,
+        stream: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Option<Known>)> {
+        let stream = TlsAcceptor::from(self.config).accept(stream).await?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let known = chain.map(|chain| Known {
+            chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
+            configs: self.configs,
+        });
+        Ok((stream, known))
+    }
+}
+
+/// A client that is known by its certificate.
+pub(crate) struct Known {
+    chain: Vec<CertificateDer<'static>>,
+    configs: watch::Receiver<Configs>,
+}
+
+impl Known {
+    /// Waits until nobody stands up for the client any more.
+    pub(crate) async fn ends(&self) {
+        let mut configs = self.configs.clone();
+        while configs.changed().await.is_ok() {
+            let clients = configs.borrow_and_update().clients.clone();
+            let Some((own, others)) = self.chain.split_first() else {
+                return;
+            };
+            let is_known = |clients: Arc<dyn ClientCertVerifier>| {
+                let verified = clients.verify_client_cert(own, others, UnixTime::now());
+                verified.is_ok()
+            };
+            if !clients.is_some_and(is_known) {
+                return;
+            }
+        }
+        // No listener is left: nothing changes any more.
+        std::future::pending().await
     }
 }
 
@@ -115,9 +175,14 @@ async fn look(held: Weak<Held>) {
         match read {
             Some(Ok(configs)) => {
                 told = None;
-                let mut current = held.configs.write().unwrap_or_else(PoisonError::into_inner);
-                if current.digest != configs.digest {
-                    *current = configs;
+                let is_other = held.configs.send_if_modified(|current| {
+                    let is_other = current.digest != configs.digest;
+                    if is_other {
+                        *current = configs;
+                    }
+                    is_other
+                });
+                if is_other {
                     tracing::info!("the certificate is read again");
                 }
             }
@@ -144,8 +209,8 @@ fn read(files: &TlsFiles) -> Result<Configs, String> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|_| "there is no version of TLS to use".to_owned())?;
-    let builder = match &files.client_authorities {
-        None => builder.with_no_client_auth(),
+    let clients = match &files.client_authorities {
+        None => None,
         Some(path) => {
             let mut roots = RootCertStore::empty();
             let unfit = |_| format!("`{}` holds no authority that can be used", path.display());
@@ -153,9 +218,12 @@ fn read(files: &TlsFiles) -> Result<Configs, String> {
                 roots.add(authority).map_err(unfit)?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = verifier.build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
+            Some(verifier.build().map_err(|error| error.to_string())?)
         }
+    };
+    let builder = match &clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
     };
     let chain = certificates(&files.certificate, &contents(&files.certificate)?)?;
     let key = contents(&files.key)?;
@@ -171,6 +239,7 @@ fn read(files: &TlsFiles) -> Result<Configs, String> {
     Ok(Configs {
         http: Arc::new(http),
         grpc: Arc::new(grpc),
+        clients,
         digest: digest.finalize().into(),
     })
 }
@@ -183,7 +252,7 @@ fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>
 
 /// A file's contents, wiped when dropped: it may hold a key.
 fn contents(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         let (path, reason) = (path.display(), error.kind());
         format!("failed to read `{path}`: {reason}")
     };
