@@ -82,7 +82,9 @@ impl Stamps {
         {
             let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
             paths.sort();
-            paths.iter().for_each(|path| self.add(path, depth));
+            for path in &paths {
+                self.add(path, depth);
+            }
         }
     }
 }

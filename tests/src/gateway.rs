@@ -245,3 +245,29 @@ impl Lines {
         }
     }
 }
+
+/// A component with a password from a secret, after a host.
+pub fn component(name: &str, secret: &str) -> String {
+    format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\nspec:\n  \
+         type: state.redis\n  version: v1\n  metadata:\n  - {{name: host, value: h}}\n  \
+         - {{name: password, secretKeyRef: {{name: {secret}, key: {secret}}}}}\n\
+         auth: {{secretStore: vault}}\n"
+    )
+}
+
+/// The name of a component, and the value of its password where there is one.
+pub fn brief(component: &Value) -> (&str, Option<&str>) {
+    let name = component["name"].as_str().unwrap();
+    let properties = component.get("properties").and_then(Value::as_array);
+    let mut properties = properties.into_iter().flatten();
+    let password = properties.find(|property| property["name"] == "password");
+    (name, password.map(|found| found["value"].as_str().unwrap()))
+}
+
+/// The classes of the problems of a component.
+pub fn classes(component: &Value) -> Vec<&str> {
+    let problems = component["problems"].as_array().unwrap();
+    let classes = problems.iter().map(|problem| problem["class"].as_str());
+    classes.map(Option::unwrap).collect()
+}

@@ -148,7 +148,7 @@ impl Known {
             }
         }
         // No listener is left: nothing changes any more.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
