@@ -122,7 +122,7 @@ mod tests {
     use std::fs::{self, File};
     use std::time::{Duration, SystemTime};
 
-    use super::Stamp;
+    use super::{Stamp, Stamps};
 
     #[test]
     fn writing_and_exchanging_change_it_and_reading_does_not() {
@@ -145,6 +145,22 @@ mod tests {
         file.set_modified(age).unwrap();
         fs::rename(&other, &path).unwrap();
         assert_ne!(Stamp::of(&path), first);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn folders_count_with_their_files_and_devices_are_told_apart() {
+        let folder = std::env::temp_dir().join(format!("keyref-stamps-{}", std::process::id()));
+        fs::create_dir_all(folder.join("secret")).unwrap();
+        let stamps = Stamps::of(vec![folder.clone(), folder.join("absent")]);
+        assert_eq!(stamps.again(), stamps);
+        fs::write(folder.join("secret/key"), "1").unwrap();
+        let written = stamps.again();
+        assert_ne!(written, stamps);
+        fs::write(folder.join("secret/key"), "22").unwrap();
+        assert_ne!(written.again(), written);
+        assert!(!written.has_pipe());
+        assert!(Stamps::of(vec!["/dev/null".into()]).has_pipe());
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -121,13 +121,11 @@ async fn open(
     context: &Context,
     earlier: Option<&Earlier>,
 ) -> std::result::Result<Opened, StoreError> {
-    match (need, stores::registration(&config.kind)) {
-        (Need::Names, Some(kind)) => Ok(Opened::Name(Unopened::of(kind))),
-        _ => {
-            let opened = OpenedStore::open(config, context, earlier).await;
-            opened.map(Opened::Store)
-        }
+    if let (Need::Names, Some(kind)) = (need, stores::registration(&config.kind)) {
+        return Ok(Opened::Name(Unopened::of(kind)));
     }
+    let opened = OpenedStore::open(config, context, earlier).await;
+    opened.map(Opened::Store)
 }
 
 /// Takes apart `NAME=KIND:ARGUMENT`.

@@ -224,28 +224,33 @@ impl<'s> Reloading<'s> {
                 break loaded.ok().map(|served| (snapshot, served));
             }
         };
-        let (left, renewed) = match &served {
-            Some((_, served)) => {
-                let stores = before.kept.iter().cloned().chain(served.waiting());
-                let stores: BTreeSet<_> = stores.collect();
-                let renewed = before.renewed.intersection(&stores).cloned().collect();
-                let files = reverted.into_iter().map(Left::File);
-                (
-                    files.chain(stores.into_iter().map(Left::Store)).collect(),
-                    renewed,
-                )
-            }
-            None => {
-                let left = self.left.iter().cloned().chain([Left::All]);
-                (left.collect(), before.renewed)
-            }
-        };
+        let now = served.as_ref().map(|(_, served)| served);
+        let (left, renewed) = self.left(now, before, reverted);
         Reloaded {
             served,
             left,
             renewed,
             wrong,
         }
+    }
+
+    /// What is not served as it was seen, and the stores that have to be opened once more.
+    fn left(
+        &self,
+        served: Option<&Served>,
+        before: Before<'_>,
+        reverted: BTreeSet<String>,
+    ) -> (BTreeSet<Left>, BTreeSet<String>) {
+        let Some(served) = served else {
+            let left = self.left.iter().cloned().chain([Left::All]);
+            return (left.collect(), before.renewed);
+        };
+        let stores = before.kept.into_iter().chain(served.waiting());
+        let stores: BTreeSet<_> = stores.collect();
+        let renewed = before.renewed.intersection(&stores).cloned().collect();
+        let files = reverted.into_iter().map(Left::File);
+        let left = files.chain(stores.into_iter().map(Left::Store));
+        (left.collect(), renewed)
     }
 
     /// Notes what is to be as it was before, for each thing that is wrong.

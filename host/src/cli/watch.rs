@@ -252,12 +252,19 @@ mod tests {
         let mut watch = Watch::new(inputs, Snapshot::default(), BTreeMap::new());
         let mut hang_up = signal(SignalKind::hangup()).unwrap();
         let documents = Arc::clone(&watch.documents.files);
-        let hanging = lock(&documents);
+        let ((begin, begun), (end, ended)) = (channel(), channel::<()>());
+        let hanging = std::thread::spawn(move || {
+            let _locked = lock(&documents);
+            begin.send(()).unwrap();
+            ended.recv().unwrap();
+        });
+        begun.recv().unwrap();
         kill_process(getpid(), Signal::HUP).unwrap();
         let soon = Duration::from_millis(200);
         let given_up = timeout(soon, watch.change(&mut hang_up, false)).await;
         assert!(given_up.is_err());
-        drop(hanging);
+        end.send(()).unwrap();
+        hanging.join().unwrap();
         let late = Duration::from_secs(20);
         let change = timeout(late, watch.change(&mut hang_up, false)).await;
         assert!(change.unwrap().at_once);
