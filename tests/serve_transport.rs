@@ -575,6 +575,12 @@ fn a_page_that_points_a_name_here_reads_nothing() {
                 assert_eq!(ask(host, &[header]), "200", "{host}: {header:?}");
             }
         }
+        // To end the server, a page need not read what it is answered.
+        let shutdown = "POST /v1.0/shutdown";
+        assert_eq!(
+            status_for(&server, shutdown, "127.0.0.1:3500", &[page]),
+            "403"
+        );
         // An app has none of these headers; a page that may call is no stranger.
         assert_eq!(ask(EVIL, &[("User-Agent", "dapr-sdk")]), "200");
         assert_eq!(ask(EVIL, &[("Origin", "http://app.test")]), "200");
@@ -582,7 +588,7 @@ fn a_page_that_points_a_name_here_reads_nothing() {
         assert_eq!(health, "204");
         let metrics = scrape(&server, "/");
         let denied = metrics.sum("keyref_denied_requests_total", &[("reason", "host")]);
-        assert!((denied - 5.0).abs() < f64::EPSILON, "{denied}");
+        assert!((denied - 6.0).abs() < f64::EPSILON, "{denied}");
     }
     let (_work, server) = two_stores(&[], &[("DAPR_API_TOKEN", "t0ken")]);
     let token = ("dapr-api-token", "t0ken");

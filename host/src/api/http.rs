@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use zeroize::Zeroizing;
@@ -202,7 +202,7 @@ impl Http {
             self.note_denied(Denial::Token, route.as_ref(), &request);
             return plain_text(StatusCode::UNAUTHORIZED, "invalid api token\n");
         }
-        if !is_open && self.is_rebound(&request) {
+        if !is_open && self.is_of_strange_page(&request) {
             self.note_denied(Denial::Host, route.as_ref(), &request);
             return plain_text(StatusCode::FORBIDDEN, WRONG_HOST);
         }
@@ -222,14 +222,19 @@ impl Http {
         }
     }
 
-    /// Whether a page may have pointed a name of its own to this machine, to read here as at home.
-    fn is_rebound<B>(&self, request: &Request<B>) -> bool {
+    /// Whether a page may have pointed a name of its own to this machine, to read here as at home, or
+    /// asks for what it need not read to have done: that the server ends, for one.
+    fn is_of_strange_page<B>(&self, request: &Request<B>) -> bool {
         let is_allowed = || {
             self.origins
                 .as_ref()
                 .is_some_and(|pages| pages.have(request))
         };
-        self.checks_host && is_of_page(request.headers()) && !is_local(request) && !is_allowed()
+        let acts = || request.method() != Method::GET && request.headers().contains_key(ORIGIN);
+        self.checks_host
+            && is_of_page(request.headers())
+            && (!is_local(request) || acts())
+            && !is_allowed()
     }
 
     /// Who asks, where that is wanted.
