@@ -116,7 +116,7 @@ impl Audit for AuditLog {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let line = ascii(&line);
+        let line = ascii(line);
         let size = line.len();
         let waiting = &self.shared.waiting_bytes;
         let fits = waiting.fetch_add(size, Ordering::Relaxed) + size <= MOST_BYTES;
@@ -321,7 +321,11 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// JSON in ASCII: what a terminal would act on, such as marks of direction, is shown as it is named.
-pub(crate) fn ascii(json: &str) -> String {
+pub(crate) fn ascii(json: String) -> String {
+    let is_plain = |byte: u8| byte.is_ascii() && byte != b'\x7f';
+    if json.bytes().all(is_plain) {
+        return json;
+    }
     let mut text = String::with_capacity(json.len() + 1);
     for character in json.chars() {
         if character.is_ascii() && character != '\x7f' {
@@ -343,7 +347,7 @@ mod tests {
     #[test]
     fn lines_are_ascii() {
         let json = serde_json::to_string("a\u{202e}\u{7f}é😀\n").unwrap();
-        let line = ascii(&json);
+        let line = ascii(json);
         assert_eq!(line, r#""a\u202e\u007f\u00e9\ud83d\ude00\n""#);
         let back: String = serde_json::from_str(&line).unwrap();
         assert_eq!(back, "a\u{202e}\u{7f}é😀\n");

@@ -257,7 +257,7 @@ fn refresh(query: Option<&str>) -> Option<u32> {
 fn json(facts: &Facts) -> Answer {
     match serde_json::to_string(facts) {
         Ok(json) => {
-            let mut text = ascii(&json);
+            let mut text = ascii(json);
             text.push('\n');
             whole(StatusCode::OK, "application/json", text)
         }
