@@ -230,7 +230,7 @@ impl Http {
                 .as_ref()
                 .is_some_and(|pages| pages.have(request))
         };
-        let acts = || request.method() != Method::GET && request.headers().contains_key(ORIGIN);
+        let acts = || !request.method().is_safe() && request.headers().contains_key(ORIGIN);
         self.checks_host
             && is_of_page(request.headers())
             && (!is_local(request) || acts())
