@@ -4,7 +4,7 @@
 //! and `metadata`; a version that is not given comes from the value.
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
@@ -41,6 +41,9 @@ pub(super) const REGISTRATION: Registration = Registration {
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How many looks a file may go on changing before it is read nevertheless.
 const MOST_LOOKS: u32 = 5;
+/// For how many looks a file that has become empty is taken for one that is about to be written: who
+/// writes it may stand still for longer than that, and all items would be gone for a moment.
+const EMPTY_LOOKS: u32 = 4;
 /// How long the first request may wait for that.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How many bytes a file may have.
@@ -185,7 +188,8 @@ impl Seen {
     /// being written has lost the keys that are not there yet.
     fn look(&mut self, path: &Path) -> Option<Result<Items, StoreError>> {
         let now = Stamp::of(path);
-        let is_settled = self.stamp == now;
+        let is_awaited = (1..EMPTY_LOOKS).contains(&self.looks) && is_empty(path);
+        let is_settled = self.stamp == now && !is_awaited;
         self.stamp = now;
         self.looks = if is_settled { 0 } else { self.looks + 1 };
         self.is_read &= is_settled;
@@ -197,6 +201,10 @@ impl Seen {
         self.is_read = is_settled && Stamp::of(path) == now;
         (self.is_read || self.looks > MOST_LOOKS).then_some(read)
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
 }
 
 fn read(path: &Path) -> Result<Items, StoreError> {
@@ -300,7 +308,7 @@ fn version_of(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LocalFile, MOST_LOOKS, Seen, parse, version_of};
+    use super::{EMPTY_LOOKS, LocalFile, MOST_LOOKS, Seen, parse, version_of};
     use crate::configuration::{ConfigurationStore as _, Item, Items, ItemsRequest};
     use crate::context::Context;
 
@@ -374,6 +382,13 @@ mod tests {
         std::fs::write(&file, "a: other").unwrap();
         assert_eq!(look(), None);
         assert_eq!(look().unwrap()["a"].value, "other");
+        // One that stays empty has no items.
+        std::fs::write(&file, "").unwrap();
+        for _ in 0..EMPTY_LOOKS {
+            assert_eq!(look(), None);
+        }
+        assert_eq!(look(), Some(Items::new()));
+        assert_eq!(look(), None);
         // One that is never at rest is read nevertheless.
         let changing = (1..=MOST_LOOKS + 1).map(|look| "\n".repeat(look as usize));
         let read: Vec<_> = changing
