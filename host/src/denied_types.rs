@@ -32,6 +32,7 @@ impl DeniedTypes {
 impl DeniedTypes {
     /// Whether an entry says what it denies: a type in full, such as `state.redis`, or one with its
     /// version.
+    #[cfg(feature = "serve")]
     pub(crate) fn is_entry(entry: &str) -> bool {
         let (kind, version) = entry
             .split_once('/')

@@ -91,7 +91,8 @@ mod order;
 #[cfg(any(
     feature = "configuration-postgresql",
     feature = "configuration-redis",
-    feature = "kubernetes"
+    feature = "kubernetes",
+    feature = "serve"
 ))]
 mod pause;
 mod placement;

@@ -26,6 +26,7 @@ impl Secrets {
     }
 
     /// Whether another door has the very store of this name.
+    #[cfg(feature = "serve")]
     pub(crate) fn has_same(&self, other: &Self, name: &str) -> bool {
         let of = |secrets: &Self| {
             let stores = read(&secrets.door.stores);
