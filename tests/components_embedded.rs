@@ -1,11 +1,12 @@
 //! Resolved components as a service of an embedder, whose stores change, hang and come late.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use keyref::api::{self, ComponentsOptions, Identity, Loaded, Options};
+use keyref::api::{self, ComponentsOptions, Handle, Identity, Loaded, Options};
 use keyref::error::Class;
 use keyref::policy::{Policy, SecretsScope};
 use keyref::secret::Secret;
@@ -16,6 +17,7 @@ use keyref_tests::gateway::{COMPONENTS, Event, List, brief, classes, component};
 use keyref_tests::library::shortest;
 use keyref_tests::server::{Reply, Stream, ask_at, call_at};
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 /// How long a request waits before what it waits for is there.
 const SILENCE: Duration = Duration::from_millis(900);
@@ -49,7 +51,7 @@ impl SecretStore for Changing {
 
 #[test]
 fn an_embedder_serves_the_same_and_secrets_are_asked_for_again() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let mut components = ComponentsOptions::new(([127, 0, 0, 1], 0).into());
     components.refresh = Duration::from_millis(20);
     let mut options = Options::new(Identity::new(""));
@@ -87,6 +89,16 @@ fn an_embedder_serves_the_same_and_secrets_are_asked_for_again() {
     runtime.block_on(running).unwrap();
 }
 
+/// A server of components, while its runtime lives.
+fn served(mut options: Options) -> (Runtime, Handle, SocketAddr) {
+    let runtime = Runtime::new().unwrap();
+    options.components = Some(ComponentsOptions::new(([127, 0, 0, 1], 0).into()));
+    let server = runtime.block_on(api::Server::bind(options)).unwrap();
+    let (handle, address) = (server.handle(), server.components().unwrap());
+    runtime.spawn(server.run());
+    (runtime, handle, address)
+}
+
 /// A store that never answers.
 struct Hanging;
 
@@ -107,12 +119,7 @@ impl SecretStore for Hanging {
 
 #[test]
 fn a_list_waits_for_the_first_that_is_resolved() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut options = Options::new(Identity::new(""));
-    options.components = Some(ComponentsOptions::new(([127, 0, 0, 1], 0).into()));
-    let server = runtime.block_on(api::Server::bind(options)).unwrap();
-    let (handle, address) = (server.handle(), server.components().unwrap());
-    runtime.spawn(server.run());
+    let (_runtime, handle, address) = served(Options::new(Identity::new("")));
     let over_http =
         || std::thread::spawn(move || ask_at(address, "GET /v1/components/a", &[], "").status);
     let over_grpc = || {
@@ -142,12 +149,7 @@ fn a_list_waits_for_the_first_that_is_resolved() {
 
 #[test]
 fn what_policy_forbids_goes_before_slow_stores_have_answered() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut options = Options::new(Identity::new(""));
-    options.components = Some(ComponentsOptions::new(([127, 0, 0, 1], 0).into()));
-    let server = runtime.block_on(api::Server::bind(options)).unwrap();
-    let (handle, address) = (server.handle(), server.components().unwrap());
-    runtime.spawn(server.run());
+    let (_runtime, handle, address) = served(Options::new(Identity::new("")));
     let store = Changing::default();
     store.set(Some("s3cr3t-1"));
     let builder = || {
@@ -181,13 +183,9 @@ fn what_policy_forbids_goes_before_slow_stores_have_answered() {
 
 #[test]
 fn a_slow_store_holds_up_no_component_of_another() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut options = Options::new(Identity::new(""));
     options.request_time = Duration::from_secs(5);
-    options.components = Some(ComponentsOptions::new(([127, 0, 0, 1], 0).into()));
-    let server = runtime.block_on(api::Server::bind(options)).unwrap();
-    let (handle, address) = (server.handle(), server.components().unwrap());
-    runtime.spawn(server.run());
+    let (_runtime, handle, address) = served(options);
     let store = Changing::default();
     store.set(Some("s3cr3t-1"));
     let documents = [

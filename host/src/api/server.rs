@@ -46,7 +46,8 @@ pub struct Options {
     /// The folder for sockets, `dapr-<app id>-http.socket` and `dapr-<app id>-grpc.socket`, that
     /// take the place of all addresses for HTTP and gRPC.
     pub unix: Option<PathBuf>,
-    /// What HTTP and gRPC speak TLS with; they do not where there is nothing. Sockets never do.
+    /// What HTTP, gRPC, resolved components and the status page speak TLS with; they do not where there
+    /// is nothing. Sockets, metrics and the public port never do.
     pub tls: Option<TlsFiles>,
     /// The pages in a browser that may call over HTTP; none where there is nothing.
     pub origins: Option<Origins>,

@@ -1,4 +1,4 @@
-//! What Dapr Configurations say of the server: `spec.api` and `spec.logging`. Nothing of them may
+//! What Dapr Configurations say of the server: all of `spec` but scopes of secrets. Nothing of it may
 //! fail open: what is not honored is refused, where it guards something, or named.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! What the page and its JSON tell: one model for both. No value is in it, of secrets nor of what
-//! documents say in plain text.
+//! What the page and its JSON tell: one model for both. No value of a secret is in it, nor one of a
+//! property; a problem's message may name a path or a kind that a document says.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
