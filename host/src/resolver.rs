@@ -90,7 +90,7 @@ impl Resolver {
     pub async fn resolve(&self, documents: Vec<Document>, context: &Context) -> Resolution {
         let begin = Instant::now();
         let inner = &self.inner;
-        let run = Run::default();
+        let run = Run::of_many();
         let mut loaded = self.inner.load(documents, context, &run, false).await;
         let fetching = Instant::now();
         let secrets = match &inner.document_stores {
@@ -231,7 +231,7 @@ impl Resolver {
         context: &Context,
         earlier: Option<&Earlier>,
     ) -> (Self, Vec<Problem>) {
-        let run = Run::default();
+        let run = Run::of_many();
         let mut loaded = self.inner.load(documents, context, &run, false).await;
         let secrets = self.inner.secrets.fork();
         let (old, stores) = (&self.inner, &mut loaded);
@@ -299,7 +299,7 @@ impl Resolver {
     /// wasmtime themselves, with [`guest::add_to_linker`](crate::guest::add_to_linker).
     pub async fn answers(&self, requests: Vec<Request>, context: &Context) -> Answers {
         let limits = &self.inner.limits;
-        let (run, requests) = (Run::default(), requests.into_iter().collect());
+        let (run, requests) = (Run::of_many(), requests.into_iter().collect());
         let secrets = &self.inner.secrets;
         let answers = secrets
             .values(requests, context, &run, limits.fetches)

@@ -27,10 +27,11 @@ const MOST_COMPARED: usize = 5_000_000;
 /// How many bytes of hints may list names in one run.
 const MOST_LISTED: usize = 4 << 20;
 
-/// What one run has fetched: each secret once, however many references name it.
+/// One run. By default it is for one request, and remembers nothing.
 #[derive(Default)]
 pub(crate) struct Run {
-    fetches: Mutex<HashMap<FetchKey, Fetch>>,
+    /// What it has fetched: each secret once, however many references name it.
+    fetches: Option<Mutex<HashMap<FetchKey, Fetch>>>,
     hits: AtomicU64,
     calls: AtomicU64,
     /// What comparing names has cost.
@@ -40,6 +41,19 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// A run of many requests, several of which may be for one secret.
+    pub(crate) fn of_many() -> Self {
+        Self {
+            fetches: Some(Mutex::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether what it has fetched is there for its next requests.
+    pub(crate) fn remembers(&self) -> bool {
+        self.fetches.is_some()
+    }
+
     /// How often a fetch served another request.
     pub(crate) fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed)
@@ -66,14 +80,18 @@ impl Run {
     }
 
     pub(crate) fn fetch(&self, key: &FetchKey) -> Option<Fetch> {
-        let fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetches = self.fetches.as_ref()?;
+        let fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
         let fetch = fetches.get(key).cloned()?;
         self.hits.fetch_add(1, Ordering::Relaxed);
         Some(fetch)
     }
 
     pub(crate) fn remember(&self, key: FetchKey, fetch: Fetch) -> Fetch {
-        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(fetches) = &self.fetches else {
+            return fetch;
+        };
+        let mut fetches = fetches.lock().unwrap_or_else(PoisonError::into_inner);
         fetches.entry(key).or_insert(fetch).clone()
     }
 }

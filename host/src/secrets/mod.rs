@@ -4,6 +4,7 @@
 //! No other code calls a store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -24,7 +25,7 @@ use crate::inflight::Inflight;
 use crate::observer::{DenyEvent, FetchEvent, Observer};
 use crate::policy::{Decision, Policy};
 use crate::request::{AnswerMap, Request};
-use crate::run::{Fetch, FetchKey, Run};
+use crate::run::{Fetch, FetchKey, Fetched, Run};
 use crate::secret::{Secret, SecretValue};
 use crate::stamp::Stamps;
 use crate::stores::{BulkRequest, SecretRequest, SecretStore, StoreConfig, StoreError};
@@ -361,26 +362,32 @@ impl Secrets {
         run: &Run,
     ) -> Result<Secret, SecretError> {
         let (store, named) = self.named(store, run)?;
-        let name = request.name.clone();
         let granted = self
-            .decide(store, &name)
+            .decide(store, &request.name)
             .and_then(|()| self.granted_namespace(&named, &request.namespace, context));
         request.namespace = granted.inspect_err(|_| {
-            self.deny(context, &DenyEvent::of_secret(store, Some(&name)));
+            self.deny(context, &DenyEvent::of_secret(store, Some(&request.name)));
         })?;
-        let key = FetchKey {
-            store: store.to_owned(),
-            instance: named.instance,
-            request,
+        let is_shared = run.remembers() || named.cache.is_some() || !named.store.answers_at_once();
+        let found = if is_shared {
+            let key = FetchKey {
+                store: store.to_owned(),
+                instance: named.instance,
+                request: request.clone(),
+            };
+            let fetch = match run.fetch(&key) {
+                Some(fetch) => fetch,
+                None => run.remember(key.clone(), self.read(key, &named, context, run)),
+            };
+            within(context, fetch).await
+        } else {
+            let until = context.deadline;
+            let answer = pin!(self.ask(store, &named, &request, context, until));
+            within(context, answer).await
         };
-        let fetch = match run.fetch(&key) {
-            Some(fetch) => fetch,
-            None => run.remember(key.clone(), self.read(key, &named, context, run)),
-        };
-        let found = within(context, fetch)
-            .await
-            .map_err(|error| failure::of_store(error, store, &name))?;
-        found.ok_or_else(|| failure::no_secret(store, &*named.store, &name, self.policy(), run))
+        let name = &request.name;
+        let found = found.map_err(|error| failure::of_store(error, store, name))?;
+        found.ok_or_else(|| failure::no_secret(store, &*named.store, name, self.policy(), run))
     }
 
     /// Reads all secrets that policy allows.
@@ -465,15 +472,7 @@ impl Secrets {
             let fetch = async move {
                 let begin = Instant::now();
                 let FetchKey { store, request, .. } = &asked;
-                let attempt = async || {
-                    secrets.door.shared.calls.fetch_add(1, Ordering::Relaxed);
-                    let asking = named.recorder.ask(Instant::now());
-                    let answer = named.store.get(request, &context).await;
-                    let (name, failure) = (Some(request.name.as_str()), answer.as_ref().err());
-                    secrets.observe(&context, store, name, asking, failure);
-                    answer
-                };
-                let answer = context.ask(until, attempt).await;
+                let answer = secrets.ask(store, &named, request, &context, until).await;
                 if let Some(cache) = &named.cache {
                     cache.keep(&asked, begin, &answer);
                 }
@@ -483,6 +482,26 @@ impl Secrets {
         };
         let fetch = self.door.shared.inflight.join(key, begin);
         (fetch, is_begun)
+    }
+
+    /// Asks a store for a secret, as often as is to be done before that time.
+    async fn ask(
+        &self,
+        store: &str,
+        named: &Named,
+        request: &SecretRequest,
+        context: &Context,
+        until: Option<Instant>,
+    ) -> Fetched {
+        let attempt = async || {
+            self.door.shared.calls.fetch_add(1, Ordering::Relaxed);
+            let asking = named.recorder.ask(Instant::now());
+            let answer = named.store.get(request, context).await;
+            let (name, failure) = (Some(request.name.as_str()), answer.as_ref().err());
+            self.observe(context, store, name, asking, failure);
+            answer
+        };
+        context.ask(until, attempt).await
     }
 
     fn observe(

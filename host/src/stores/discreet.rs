@@ -50,6 +50,10 @@ impl SecretStore for Discreet {
         self.0.is_namespaced()
     }
 
+    fn answers_at_once(&self) -> bool {
+        self.0.answers_at_once()
+    }
+
     fn known_names(&self) -> Vec<&str> {
         self.0.known_names()
     }

@@ -86,4 +86,8 @@ impl SecretStore for LocalEnv {
             });
         Ok(secrets.collect())
     }
+
+    fn answers_at_once(&self) -> bool {
+        true
+    }
 }

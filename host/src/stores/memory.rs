@@ -61,6 +61,10 @@ impl SecretStore for Memory {
         Ok(self.0.clone())
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn known_names(&self) -> Vec<&str> {
         self.0.keys().map(String::as_str).collect()
     }

@@ -65,6 +65,12 @@ pub trait SecretStore: Send + Sync + 'static {
         false
     }
 
+    /// Whether it has its secrets at hand, so that no call waits for anything. Then callers who ask
+    /// for one secret at the same time need not share a fetch.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     /// Names of secrets that have been read already, for "did you mean"; asks no backend.
     fn known_names(&self) -> Vec<&str> {
         Vec::new()

@@ -190,6 +190,10 @@ impl SecretStore for LocalFile {
         Ok(self.secrets.clone())
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn known_names(&self) -> Vec<&str> {
         self.secrets.keys().map(String::as_str).collect()
     }
