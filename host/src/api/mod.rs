@@ -27,6 +27,7 @@
 
 mod access;
 mod app;
+mod ascii_json;
 mod asked;
 mod asked_host;
 mod audit;

@@ -1,48 +1,64 @@
 //! The audit trail as a file of JSON lines.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use crate::api::ascii_json::ascii_json;
 use crate::api::audit::{Audit, AuditCounts, AuditRecord};
 
 /// How many records may wait to be written.
-const MOST_WAITING: usize = 8192;
+const MOST_WAITING: u64 = 8192;
 /// How many bytes they may have together.
 const MOST_BYTES: usize = 16 << 20;
-/// How many bytes are written at a time.
-const MOST_WRITTEN: usize = 64 << 10;
+/// How many bytes of memory are kept for later records.
+const MOST_KEPT: usize = 128 << 10;
+/// What a record mostly needs of them.
+const RECORD: usize = 512;
 /// How long after a loss it is tried again to tell it, where no record comes.
 const TELL_AFTER: Duration = Duration::from_secs(1);
-/// How long the writer rests once nothing is left to write: a record is that much later at the most.
+/// How long the writer rests after each write: a record is that much later at the most.
 const REST: Duration = Duration::from_millis(5);
 /// How long the last records may take to be written at the end.
 const LAST: Duration = Duration::from_secs(5);
 
 /// Writes records as lines of JSON, in ASCII, to a file or to standard error.
 ///
-/// A request never waits for it: records wait in a queue of at most 8,192 records and 16 MiB. What
+/// A request never waits for it: records wait to be written, at most 8,192 of them and 16 MiB. What
 /// does not fit, or cannot be written, is counted, and told in the trail by a record of its own,
 /// `{"time": …, "lost": 3, "failed": 0}`, as soon as it can be written.
 pub struct AuditLog {
-    queue: RwLock<Option<SyncSender<String>>>,
     shared: Arc<Shared>,
     ended: Mutex<Receiver<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    waiting_bytes: AtomicUsize,
+    waiting: Mutex<Waiting>,
+    /// Records have come, or no more will.
+    news: Condvar,
     reopens: AtomicBool,
     written: AtomicU64,
     lost: AtomicU64,
     failed: AtomicU64,
+}
+
+/// The records that wait to be written: one text, so that handing them over takes no memory of its
+/// own, which another thread would give back.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Whole lines.
+    text: String,
+    number: u64,
+    /// The writer waits for them.
+    is_awaited: bool,
+    has_ended: bool,
 }
 
 impl AuditLog {
@@ -65,7 +81,6 @@ impl AuditLog {
     }
 
     fn start(target: Target) -> io::Result<Self> {
-        let (queue, records) = sync_channel(MOST_WAITING);
         let (end, ended) = sync_channel(1);
         let shared = Arc::new(Shared::default());
         let mut writer = Writer {
@@ -77,12 +92,11 @@ impl AuditLog {
         };
         let name = "keyref-audit".to_owned();
         thread::Builder::new().name(name).spawn(move || {
-            writer.run(&records);
+            writer.run();
             // Nobody may wait for it.
             let _ = end.send(());
         })?;
         Ok(Self {
-            queue: RwLock::new(Some(queue)),
             shared,
             ended: Mutex::new(ended),
         })
@@ -95,39 +109,21 @@ impl AuditLog {
 
     /// Writes what is waiting, for at most 5 s. Later records are lost.
     pub fn finish(&self) {
-        let queue = self
-            .queue
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if queue.is_some() {
-            drop(queue);
-            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            if ended.recv_timeout(LAST).is_err() {
-                tracing::error!("the last records of the audit trail could not be written in time");
-            }
+        if std::mem::replace(&mut self.shared.waiting().has_ended, true) {
+            return;
+        }
+        self.shared.news.notify_one();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(LAST).is_err() {
+            tracing::error!("the last records of the audit trail could not be written in time");
         }
     }
 }
 
 impl Audit for AuditLog {
     fn record(&self, record: &AuditRecord<'_>) {
-        let Ok(line) = serde_json::to_string(record) else {
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        let line = ascii(line);
-        let size = line.len();
-        let waiting = &self.shared.waiting_bytes;
-        let fits = waiting.fetch_add(size, Ordering::Relaxed) + size <= MOST_BYTES;
-        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
-        let is_taken = fits
-            && queue
-                .as_ref()
-                .is_some_and(|queue| queue.try_send(line).is_ok());
-        drop(queue);
-        if !is_taken {
-            waiting.fetch_sub(size, Ordering::Relaxed);
+        let line = ascii_json(record, RECORD);
+        if !line.is_ok_and(|line| self.shared.add(&line)) {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -138,6 +134,48 @@ impl Audit for AuditLog {
             lost: self.shared.lost.load(Ordering::Relaxed),
             failed: self.shared.failed.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is room for a line.
+    fn add(&self, line: &str) -> bool {
+        let mut waiting = self.waiting();
+        let size = waiting.text.len() + line.len() + 1;
+        if waiting.has_ended || waiting.number >= MOST_WAITING || size > MOST_BYTES {
+            return false;
+        }
+        waiting.text.push_str(line);
+        waiting.text.push('\n');
+        waiting.number += 1;
+        let is_awaited = std::mem::take(&mut waiting.is_awaited);
+        drop(waiting);
+        if is_awaited {
+            self.news.notify_one();
+        }
+        true
+    }
+
+    /// Waits for records, for a time where there is one, and takes them in exchange for an empty text;
+    /// how many they are, and whether more may come.
+    fn take(&self, text: &mut String, time: Option<Duration>) -> (u64, bool) {
+        let mut waiting = self.waiting();
+        waiting.is_awaited = waiting.number == 0 && !waiting.has_ended;
+        let is_idle = |waiting: &mut Waiting| waiting.is_awaited && !waiting.has_ended;
+        waiting = if let Some(time) = time {
+            let waited = self.news.wait_timeout_while(waiting, time, is_idle);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        } else {
+            let waited = self.news.wait_while(waiting, is_idle);
+            waited.unwrap_or_else(PoisonError::into_inner)
+        };
+        waiting.is_awaited = false;
+        std::mem::swap(&mut waiting.text, text);
+        (std::mem::take(&mut waiting.number), !waiting.has_ended)
     }
 }
 
@@ -174,48 +212,28 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, records: &Receiver<String>) {
+    fn run(&mut self) {
+        let mut text = String::new();
         loop {
-            let first = if self.losses() == self.told {
-                records.recv().map_err(RecvTimeoutError::from)
-            } else {
-                records.recv_timeout(TELL_AFTER)
-            };
-            let first = match first {
-                Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.tell_losses();
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            let (mut text, mut number) = (String::new(), 0);
-            let mut next = Some(first);
-            while let Some(line) = next {
-                self.shared
-                    .waiting_bytes
-                    .fetch_sub(line.len(), Ordering::Relaxed);
-                text.push_str(&line);
-                text.push('\n');
-                number += 1;
-                next = if text.len() < MOST_WRITTEN {
-                    records.try_recv().ok()
-                } else {
-                    None
-                };
-            }
+            let time = (self.losses() != self.told).then_some(TELL_AFTER);
+            let (number, may_come) = self.shared.take(&mut text, time);
             if self.shared.reopens.swap(false, Ordering::AcqRel) {
                 self.reopen();
             }
             self.tell_losses();
-            let written = self.write(text.as_bytes());
-            self.shared.written.fetch_add(written, Ordering::Relaxed);
-            let failed = number - written.min(number);
-            self.shared.failed.fetch_add(failed, Ordering::Relaxed);
-            // Who is not waiting need not be woken, which costs each request more than its record.
-            if text.len() < MOST_WRITTEN {
-                thread::sleep(REST);
+            if number > 0 {
+                let written = self.write(text.as_bytes());
+                self.shared.written.fetch_add(written, Ordering::Relaxed);
+                let failed = number.saturating_sub(written);
+                self.shared.failed.fetch_add(failed, Ordering::Relaxed);
             }
+            if !may_come {
+                break;
+            }
+            text.clear();
+            text.shrink_to(MOST_KEPT);
+            // Who is not waiting need not be woken, which costs each request more than its record.
+            thread::sleep(REST);
         }
         self.tell_losses();
     }
@@ -318,38 +336,4 @@ fn open(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-/// JSON in ASCII: what a terminal would act on, such as marks of direction, is shown as it is named.
-pub(crate) fn ascii(json: String) -> String {
-    let is_plain = |byte: u8| byte.is_ascii() && byte != b'\x7f';
-    if json.bytes().all(is_plain) {
-        return json;
-    }
-    let mut text = String::with_capacity(json.len() + 1);
-    for character in json.chars() {
-        if character.is_ascii() && character != '\x7f' {
-            text.push(character);
-        } else {
-            // Outside of strings JSON has none.
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ascii;
-
-    #[test]
-    fn lines_are_ascii() {
-        let json = serde_json::to_string("a\u{202e}\u{7f}é😀\n").unwrap();
-        let line = ascii(json);
-        assert_eq!(line, r#""a\u202e\u007f\u00e9\ud83d\ude00\n""#);
-        let back: String = serde_json::from_str(&line).unwrap();
-        assert_eq!(back, "a\u{202e}\u{7f}é😀\n");
-    }
 }

@@ -12,7 +12,6 @@ use serde::{Serialize, Serializer};
 pub use self::caller::Caller;
 pub(crate) use self::caller::Peer;
 pub use self::log::AuditLog;
-pub(crate) use self::log::ascii;
 use crate::api::fault::Fault;
 use crate::error::Class;
 

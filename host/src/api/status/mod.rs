@@ -40,7 +40,8 @@ use self::listing::{Listing, Listings};
 use self::recent::Recent;
 pub(crate) use self::reference::Resolved;
 use crate::api::access::Access;
-use crate::api::audit::{Audit, ascii};
+use crate::api::ascii_json::ascii_json;
+use crate::api::audit::Audit;
 use crate::api::components::Components;
 use crate::api::go;
 use crate::api::http::Answer;
@@ -255,9 +256,8 @@ fn refresh(query: Option<&str>) -> Option<u32> {
 }
 
 fn json(facts: &Facts) -> Answer {
-    match serde_json::to_string(facts) {
-        Ok(json) => {
-            let mut text = ascii(json);
+    match ascii_json(facts, 0) {
+        Ok(mut text) => {
             text.push('\n');
             whole(StatusCode::OK, "application/json", text)
         }
