@@ -6,16 +6,20 @@ use std::time::Duration;
 
 /// A text with its percent escapes resolved, as `url.PathUnescape` does it; `None` where an escape
 /// is not two hexadecimal digits.
-pub(crate) fn path_unescape(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn path_unescape(text: &str) -> Option<Cow<'_, [u8]>> {
     unescape(text, false)
 }
 
 /// As `url.QueryUnescape`: a plus sign is a space.
-pub(crate) fn query_unescape(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn query_unescape(text: &str) -> Option<Cow<'_, [u8]>> {
     unescape(text, true)
 }
 
-fn unescape(text: &str, plus_is_space: bool) -> Option<Vec<u8>> {
+fn unescape(text: &str, plus_is_space: bool) -> Option<Cow<'_, [u8]>> {
+    let is_escape = |byte| byte == b'%' || byte == b'+' && plus_is_space;
+    if !text.bytes().any(is_escape) {
+        return Some(Cow::Borrowed(text.as_bytes()));
+    }
     let mut bytes = text.bytes();
     let mut plain = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -25,7 +29,7 @@ fn unescape(text: &str, plus_is_space: bool) -> Option<Vec<u8>> {
             byte => byte,
         });
     }
-    Some(plain)
+    Some(Cow::Owned(plain))
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -89,7 +93,14 @@ pub(crate) fn duration(time: Duration) -> String {
 }
 
 /// The shortest path that means the same, as `path.Clean` has it.
-pub(crate) fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> Cow<'_, str> {
+    let is_kept = |part| !matches!(part, "" | "." | "..");
+    if path
+        .strip_prefix('/')
+        .is_some_and(|path| path.split('/').all(is_kept))
+    {
+        return Cow::Borrowed(path);
+    }
     let is_rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -104,9 +115,9 @@ pub(crate) fn clean(path: &str) -> String {
     }
     let joined = parts.join("/");
     match (is_rooted, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
+        (true, _) => format!("/{joined}").into(),
+        (false, true) => ".".into(),
+        (false, false) => joined.into(),
     }
 }
 
@@ -217,7 +228,8 @@ mod tests {
 
     #[test]
     fn parameters_are_unescaped_once() {
-        assert_eq!(query_unescape("a+b%2Bc%252F"), Some(b"a b+c%2F".to_vec()));
+        let plain = query_unescape("a+b%2Bc%252F").unwrap();
+        assert_eq!(plain.as_ref(), b"a b+c%2F");
         assert_eq!(query_unescape("%4"), None);
     }
 

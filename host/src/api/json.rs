@@ -50,9 +50,17 @@ impl Json {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.raw("\"");
         for chunk in bytes.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                self.character(character);
+            let mut rest = chunk.valid();
+            while let Some(index) = rest.find(is_escaped) {
+                let (plain, odd) = rest.split_at(index);
+                self.raw(plain);
+                let mut characters = odd.chars();
+                if let Some(character) = characters.next() {
+                    self.escape(character);
+                }
+                rest = characters.as_str();
             }
+            self.raw(rest);
             for _ in chunk.invalid() {
                 self.raw("\\ufffd");
             }
@@ -60,7 +68,7 @@ impl Json {
         self.raw("\"");
     }
 
-    fn character(&mut self, character: char) {
+    fn escape(&mut self, character: char) {
         match character {
             '"' => self.raw("\\\""),
             '\\' => self.raw("\\\\"),
@@ -69,10 +77,7 @@ impl Json {
             '\n' => self.raw("\\n"),
             '\r' => self.raw("\\r"),
             '\t' => self.raw("\\t"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                self.raw(&format!("\\u{:04x}", u32::from(character)));
-            }
-            character => self.raw(character.encode_utf8(&mut [0; 4])),
+            character => self.raw(&format!("\\u{:04x}", u32::from(character))),
         }
     }
 
@@ -95,6 +100,14 @@ impl Json {
     pub(crate) fn finish(self) -> Zeroizing<Vec<u8>> {
         self.0
     }
+}
+
+/// Whether Go's encoder escapes it.
+fn is_escaped(character: char) -> bool {
+    matches!(
+        character,
+        '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}'
+    )
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub(super) async fn answer(
 /// The component of a name as it stands in a path. Of two kinds with one name, it is the Component
 /// unless a kind is given.
 fn find<'s>(state: &'s State, escaped: &str, kind: Option<&str>) -> Option<(Key, &'s Shown)> {
-    let name = String::from_utf8(go::path_unescape(escaped)?).ok()?;
+    let name = String::from_utf8(go::path_unescape(escaped)?.into_owned()).ok()?;
     let kinds = [Kind::Component, Kind::HttpEndpoint].into_iter();
     let mut kinds = kinds.filter(|known| kind.is_none_or(|kind| kind == known.as_str()));
     kinds.find_map(|kind| {

@@ -84,7 +84,7 @@ impl Variables<'_> {
         let header = |pair: &str| {
             let (name, value) = pair.split_once('=')?;
             let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
-            let value = zeroize::Zeroizing::new(go::path_unescape(value)?);
+            let value = zeroize::Zeroizing::new(go::path_unescape(value)?.into_owned());
             let header = Header::new(std::str::from_utf8(&value).ok()?.trim());
             header.send()?;
             Some((name, header))
@@ -155,7 +155,7 @@ impl Variables<'_> {
         let pairs = self.text(env::OTEL_RESOURCE_ATTRIBUTES).unwrap_or_default();
         for (name, value) in pairs.split(',').filter_map(|pair| pair.split_once('=')) {
             let plain = go::path_unescape(value.trim());
-            let plain = plain.and_then(|plain| String::from_utf8(plain).ok());
+            let plain = plain.and_then(|plain| String::from_utf8(plain.into_owned()).ok());
             let value = plain.map_or(Cow::Borrowed(value), Cow::Owned);
             resource.insert(name.trim().to_owned(), value.into_owned());
         }
