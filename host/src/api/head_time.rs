@@ -151,26 +151,33 @@ impl<S> Timed<S> {
         if self.state == State::Beyond {
             return self.note_body(bytes.len());
         }
-        for (index, &byte) in bytes.iter().enumerate() {
-            if self.state == State::Idle {
-                self.await_head();
-            }
-            let State::Head(line) = self.state else {
-                return bytes.len();
-            };
-            self.state = match (line, byte) {
-                (Line::Before, b'\r' | b'\n') => State::Head(Line::Before),
-                (Line::Ended, b'\n') => State::Beyond,
-                (line @ (Line::Ended | Line::Within), b'\r') => State::Head(line),
-                (Line::Within, b'\n') => State::Head(Line::Ended),
-                _ => State::Head(Line::Within),
-            };
-            if self.state == State::Beyond {
-                (self.presence, self.left) = (None, None);
-                return index + 1;
-            }
+        if self.state == State::Idle && !bytes.is_empty() {
+            self.await_head();
         }
-        bytes.len()
+        let State::Head(mut place) = self.state else {
+            return bytes.len();
+        };
+        let mut taken = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            taken += line.len();
+            let (text, is_whole) = match line.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (line, false),
+            };
+            let is_empty = text.iter().all(|byte| *byte == b'\r');
+            place = match (place, is_empty, is_whole) {
+                (Line::Ended, true, true) => {
+                    self.state = State::Beyond;
+                    (self.presence, self.left) = (None, None);
+                    return taken;
+                }
+                (Line::Before, true, _) | (_, true, false) => place,
+                (_, _, true) => Line::Ended,
+                (_, false, false) => Line::Within,
+            };
+        }
+        self.state = State::Head(place);
+        taken
     }
 
     /// Takes note of what was read beyond a head: what of it belongs to the body, or all of it where

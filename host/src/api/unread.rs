@@ -1,7 +1,7 @@
 //! Answers that a client has asked for and does not read.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -122,8 +122,8 @@ impl Drop for Unread {
 
 #[derive(Debug, Default)]
 struct Parts {
-    /// Since when each part waits; the oldest is the first.
-    waiting: BTreeMap<u64, Instant>,
+    /// The number of each part that waits, and since when; the oldest is the first.
+    waiting: VecDeque<(u64, Instant)>,
     next: u64,
     bytes: usize,
 }
@@ -132,19 +132,24 @@ impl Unread {
     /// Waits until there is room for one more answer: of this client, and of all, which is a moment,
     /// since others are cut meanwhile.
     pub(crate) async fn room(&self) {
-        loop {
+        while !self.has_room() {
             let (is_less, all_are_less) = (self.is_less.notified(), self.all.is_less.notified());
-            if self.is_cut.load(Ordering::Relaxed) {
-                // Until the connection is gone.
-                std::future::pending::<()>().await;
-            } else if self.parts().bytes > MOST_UNREAD {
-                is_less.await;
-            } else if self.all.bytes.load(Ordering::Relaxed) > MOST_OF_ALL {
-                all_are_less.await;
-            } else {
+            // Something may have been read before that.
+            if self.has_room() {
                 return;
             }
+            tokio::select! {
+                () = is_less => {}
+                () = all_are_less => {}
+            }
         }
+    }
+
+    /// Never again, once the connection is to be cut.
+    fn has_room(&self) -> bool {
+        !self.is_cut.load(Ordering::Relaxed)
+            && self.parts().bytes <= MOST_UNREAD
+            && self.all.bytes.load(Ordering::Relaxed) <= MOST_OF_ALL
     }
 
     /// Waits until something has waited for too long, or the connection is to end because all clients
@@ -158,11 +163,7 @@ impl Unread {
 
     async fn is_old(&self) {
         loop {
-            let oldest = self
-                .parts()
-                .waiting
-                .first_key_value()
-                .map(|(_, since)| *since);
+            let oldest = self.parts().waiting.front().map(|(_, since)| *since);
             match oldest {
                 None => self.is_more.notified().await,
                 Some(since) if since.elapsed() >= UNREAD_TIME => return,
@@ -201,7 +202,7 @@ impl Unread {
         parts.next += 1;
         parts.bytes += length;
         let is_first = parts.waiting.is_empty();
-        parts.waiting.insert(number, Instant::now());
+        parts.waiting.push_back((number, Instant::now()));
         drop(parts);
         if is_first {
             self.is_more.notify_one();
@@ -241,7 +242,10 @@ struct Noted {
 impl Drop for Noted {
     fn drop(&mut self) {
         let mut parts = self.unread.parts();
-        parts.waiting.remove(&self.number);
+        let waiting = &mut parts.waiting;
+        if let Ok(index) = waiting.binary_search_by_key(&self.number, |(number, _)| *number) {
+            waiting.remove(index);
+        }
         parts.bytes -= self.length;
         drop(parts);
         let all = &self.unread.all;

@@ -1,6 +1,6 @@
 //! Operations on stores: how many, how long, and what went wrong.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::api::metrics::settings::MetricsSettings;
 use crate::error::Class;
 
 /// What is done with a store.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Operation {
     GetSecret,
     BulkGetSecret,
@@ -40,7 +40,7 @@ impl Operation {
 type Ended = (Arc<Counter>, Arc<Histogram>);
 
 /// The series of a store, by operation and success.
-type OfStore = HashMap<(Operation, bool), Arc<Ended>>;
+type OfStore = BTreeMap<(Operation, bool), Arc<Ended>>;
 
 /// What is counted of operations.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(crate) struct Operations {
     configuration_latency: Family<Histogram>,
     errors: Family<Counter>,
     /// Each is looked up once by its labels: by store, and then by operation and success.
-    ended: RwLock<HashMap<String, OfStore>>,
+    ended: RwLock<BTreeMap<String, OfStore>>,
 }
 
 impl Operations {

@@ -1,6 +1,6 @@
 //! Requests over HTTP: how many, how long, how large.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ const METHODS: &[&str] = &[
 ];
 
 /// What a request's path is called: bounded by the stores that are loaded and by patterns.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place {
     kind: Kind,
     /// The number of a store, or of a pattern.
     number: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 enum Kind {
     /// Nothing is said of the path.
     #[default]
@@ -112,9 +112,9 @@ pub(crate) struct Requests {
     response_count: Family<Counter>,
     sizes: OnceLock<[Arc<Histogram>; 2]>,
     /// The numbers of stores, from 1, and their names.
-    stores: RwLock<HashMap<String, usize>>,
+    stores: RwLock<BTreeMap<String, usize>>,
     /// Each is looked up once by its labels.
-    answered: RwLock<HashMap<(Place, usize, u16), Arc<Answered>>>,
+    answered: RwLock<BTreeMap<(Place, usize, u16), Arc<Answered>>>,
 }
 
 impl Requests {
