@@ -138,6 +138,10 @@ fn what_is_too_large_is_refused_and_others_are_served() {
     let path = "GET /v1.0/secrets/file/redis";
     let long = "x".repeat(9 << 10);
     assert_eq!(ask_at(server.http, path, &[("x", &long)], "").status, 431);
+    let fields = vec![("x", "y"); 150];
+    assert_eq!(ask_at(server.http, path, &fields, "").status, 431);
+    let (_work, lenient) = two_stores(&["--read-buffer-size", "8Ki"], &[]);
+    assert_eq!(ask_at(lenient.http, path, &fields, "").status, 200);
     let body = ask_at(server.http, path, &[], &"x".repeat((4 << 20) + 1));
     assert_eq!(body.status, 400);
     assert!(body.body.contains("stream too large"), "{body:?}");

@@ -43,6 +43,10 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const UNKNOWN_TIME: Duration = Duration::from_secs(1);
 /// How many requests one HTTP/2 connection may have under way.
 const MOST_STREAMS: u32 = 250;
+/// How many bytes a head may have by default.
+pub(crate) const DEFAULT_HEAD: usize = 4 << 10;
+/// How many fields the head of an HTTP/1 request may have where more bytes are allowed.
+const MOST_FIELDS: usize = 1000;
 /// The least that the HTTP/1 parser can be limited to.
 const LEAST_HEAD: usize = 8192;
 
@@ -287,8 +291,11 @@ impl Connection {
             // Who has said all that it wants to say may still listen.
             .half_close(true)
             .header_read_timeout(None)
-            .max_headers(1000)
             .max_buf_size(most_head.max(LEAST_HEAD));
+        // Otherwise it is 100, for which the parser needs no memory of its own.
+        if self.most_head > DEFAULT_HEAD {
+            builder.http1().max_headers(MOST_FIELDS);
+        }
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -18,7 +18,7 @@ use crate::api::end::Phase;
 use crate::api::grpc::Grpc;
 use crate::api::http::{Http, Surface};
 use crate::api::identity::Identity;
-use crate::api::listener::{Listener, Protocol};
+use crate::api::listener::{DEFAULT_HEAD, Listener, Protocol};
 use crate::api::loaded::Loaded;
 use crate::api::metrics::Metrics;
 use crate::api::service::Service;
@@ -64,7 +64,8 @@ pub struct Options {
     pub status: Option<StatusOptions>,
     /// How many bytes a body, or a gRPC message, may have: 4 MiB.
     pub most_body: usize,
-    /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB.
+    /// How many bytes the head of a request may have: 4 KiB, to which HTTP/1 adds 4 KiB. Over HTTP/1
+    /// it has 100 fields at the most, and 1,000 where this is more than the default.
     pub most_head: usize,
     /// How many connections each listener serves at a time; others wait.
     pub connections: usize,
@@ -95,7 +96,7 @@ impl Options {
             components: None,
             status: None,
             most_body: 4 << 20,
-            most_head: 4 << 10,
+            most_head: DEFAULT_HEAD,
             connections: 20_000,
             request_time: Duration::from_mins(1),
             graceful_time: Duration::from_secs(5),
