@@ -7,7 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use zeroize::Zeroizing;
 
 use crate::api::access::{ApiLists, TOKEN_HEADER};
@@ -27,6 +29,9 @@ use crate::api::traces::HttpSpan;
 use crate::api::{configuration, go, items, malformed, metadata};
 use crate::cache::Cache;
 use crate::secret::Secret;
+
+/// A request without its body.
+type Head = Request<()>;
 
 /// An answer, whole.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -57,16 +62,15 @@ pub(crate) struct Http {
 
 impl Http {
     /// Answers a request.
-    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Answer
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Answer {
         if self.surface == Surface::Metrics {
             return self.metrics();
         }
-        let span = HttpSpan::begin(&self.service, &request);
-        let mut answer = self.answer_origin(request).await;
+        // The head stays here: each step would take a copy of it along.
+        let (head, body) = request.into_parts();
+        let head = Request::from_parts(head, ());
+        let span = HttpSpan::begin(&self.service, &head);
+        let mut answer = self.answer_origin(&head, body).await;
         if let Some(span) = span {
             span.end(&mut answer);
         }
@@ -74,36 +78,28 @@ impl Http {
     }
 
     /// Answers a page in a browser by where it comes from, and everybody else.
-    async fn answer_origin<B>(&self, request: Request<B>) -> Answer
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn answer_origin(&self, request: &Head, body: Incoming) -> Answer {
         let origins = self.origins.as_ref();
         // Go's server refuses a broken path before anything else.
         let Some(origins) = origins.filter(|_| go::escaped_path(request.uri().path()).is_some())
         else {
-            return self.log_call(request).await;
+            return self.log_call(request, body).await;
         };
-        if let Some(answer) = origins.preflight(&request) {
+        if let Some(answer) = origins.preflight(request) {
             return answer;
         }
-        let said = origins.headers(&request);
-        said.on(self.log_call(request).await)
+        let said = origins.headers(request);
+        said.on(self.log_call(request, body).await)
     }
 
-    async fn log_call<B>(&self, request: Request<B>) -> Answer
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn log_call(&self, request: &Head, body: Incoming) -> Answer {
         let path = request.uri().path();
         let known = || route(&go::clean(&go::escaped_path(path)?));
         let log = self.service.settings().log;
         let route = log.is_on.then(known).flatten();
         let is_left_out = log.omits_health && route.as_ref().is_some_and(Route::is_health);
         if !log.is_on || is_left_out {
-            return self.count(request).await;
+            return self.count(request, body).await;
         }
         let begin = Instant::now();
         let method = if log.hides_paths {
@@ -115,7 +111,7 @@ impl Http {
         let agent = agent
             .and_then(|agent| agent.to_str().ok())
             .map(str::to_owned);
-        let answer = self.count(request).await;
+        let answer = self.count(request, body).await;
         let size = http_body::Body::size_hint(answer.body()).exact();
         tracing::info!(
             scope = "dapr.runtime.http-info",
@@ -130,21 +126,16 @@ impl Http {
     }
 
     /// Answers a request and counts it.
-    async fn count<B>(&self, request: Request<B>) -> Answer
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn count(&self, request: &Head, body: Incoming) -> Answer {
         let mut place = Place::default();
         let Some(metrics) = &self.service.metrics else {
-            return self.dispatch(request, &mut place).await;
+            return self.dispatch(request, body, &mut place).await;
         };
         let begin = Instant::now();
-        let method = request.method().clone();
         let length = request.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let answer = self.dispatch(request, &mut place).await;
-        let asked = (place, &method, answer.status().as_u16());
+        let answer = self.dispatch(request, body, &mut place).await;
+        let asked = (place, request.method(), answer.status().as_u16());
         let size = http_body::Body::size_hint(answer.body()).exact();
         let sizes = (length.unwrap_or_default(), size.unwrap_or_default());
         metrics.requests.count(asked, sizes, begin.elapsed());
@@ -174,11 +165,7 @@ impl Http {
     }
 
     /// Answers a request, and says what its path is called.
-    async fn dispatch<B>(&self, request: Request<B>, place: &mut Place) -> Answer
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn dispatch(&self, request: &Head, body: Incoming, place: &mut Place) -> Answer {
         let sent = request.uri().path();
         let (Some(escaped), Some(plain)) = (go::escaped_path(sent), go::path_unescape(sent)) else {
             return bad_request();
@@ -199,24 +186,24 @@ impl Http {
         let token = token.map(HeaderValue::as_bytes);
         let is_open = self.surface == Surface::Public || is_health;
         if !is_open && !self.service.access.admits(token) {
-            self.note_denied(Denial::Token, route.as_ref(), &request);
+            self.note_denied(Denial::Token, route.as_ref(), request);
             return plain_text(StatusCode::UNAUTHORIZED, "invalid api token\n");
         }
-        if !is_open && self.is_of_strange_page(&request) {
-            self.note_denied(Denial::Host, route.as_ref(), &request);
+        if !is_open && self.is_of_strange_page(request) {
+            self.note_denied(Denial::Host, route.as_ref(), request);
             return plain_text(StatusCode::FORBIDDEN, WRONG_HOST);
         }
         let Some(route) = route else {
             return self.unknown(&path);
         };
         if !self.serves(&route) {
-            self.note_denied(Denial::Api, Some(&route), &request);
+            self.note_denied(Denial::Api, Some(&route), request);
             return self.unknown(&path);
         }
         if *request.method() != route.method() {
             return self.wrong_method(&route);
         }
-        match self.serve(route, request).await {
+        match self.serve(route, request, body).await {
             Ok(answer) => answer,
             Err(fault) => faulty(&fault),
         }
@@ -224,7 +211,7 @@ impl Http {
 
     /// Whether a page may have pointed a name of its own to this machine, to read here as at home, or
     /// asks for what it need not read to have done: that the server ends, for one.
-    fn is_of_strange_page<B>(&self, request: &Request<B>) -> bool {
+    fn is_of_strange_page(&self, request: &Head) -> bool {
         let is_allowed = || {
             self.origins
                 .as_ref()
@@ -238,7 +225,7 @@ impl Http {
     }
 
     /// Who asks, where that is wanted.
-    fn caller<B>(&self, request: &Request<B>) -> Option<Caller> {
+    fn caller(&self, request: &Head) -> Option<Caller> {
         self.service.audit.as_ref()?;
         let token = request.headers().get(TOKEN_HEADER);
         let token = self.service.access.proves(token.map(HeaderValue::as_bytes));
@@ -247,7 +234,7 @@ impl Http {
     }
 
     /// Takes note of a request that is refused before anything is asked.
-    fn note_denied<B>(&self, denial: Denial, route: Option<&Route>, request: &Request<B>) {
+    fn note_denied(&self, denial: Denial, route: Option<&Route>, request: &Head) {
         let service = &self.service;
         if let Some(metrics) = &service.metrics {
             metrics.deny(denial);
@@ -278,11 +265,7 @@ impl Http {
         }
     }
 
-    async fn serve<B>(&self, route: Route, request: Request<B>) -> Result<Answer, Fault>
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn serve(&self, route: Route, request: &Head, body: Incoming) -> Result<Answer, Fault> {
         let service = &self.service;
         match route {
             Route::Health => {
@@ -298,15 +281,15 @@ impl Http {
             Route::OutboundHealth => service.outbound_health().map(|()| no_content()),
             Route::Secret { store, name } => {
                 let metadata = metadata_of(request.uri().query());
-                let caller = self.caller(&request);
-                self.read_object(request).await?;
+                let caller = self.caller(request);
+                self.read_object(body).await?;
                 let secret = service.secret(&store, &name, metadata, caller).await?;
                 Ok(one_secret(&secret))
             }
             Route::Secrets { store } => {
                 let metadata = metadata_of(request.uri().query());
-                let caller = self.caller(&request);
-                self.read_object(request).await?;
+                let caller = self.caller(request);
+                self.read_object(body).await?;
                 let secrets = service.secrets(&store, metadata, caller).await?;
                 let mut json = Json::default();
                 let secrets = secrets.iter();
@@ -316,18 +299,18 @@ impl Http {
                 );
                 Ok(data(json))
             }
-            Route::Configuration(version, ask) => self.configuration(version, ask, &request).await,
+            Route::Configuration(version, ask) => self.configuration(version, ask, request).await,
             Route::Metadata => {
                 // Without a token nobody's body is read.
                 if self.surface == Surface::Whole {
-                    self.read_object(request).await?;
+                    self.read_object(body).await?;
                 }
                 let mut json = Json::default();
                 json.raw(&metadata::json(service));
                 Ok(data(json))
             }
             Route::SetMetadata { name } => {
-                let body = self.read(request).await?;
+                let body = self.read(body).await?;
                 let value = String::from_utf8_lossy(&body).into_owned();
                 service.extend(name, value)?;
                 Ok(no_content())
@@ -342,11 +325,11 @@ impl Http {
         }
     }
 
-    async fn configuration<B>(
+    async fn configuration(
         &self,
         version: Version,
         ask: Ask,
-        request: &Request<B>,
+        request: &Head,
     ) -> Result<Answer, Fault> {
         let query = request.uri().query();
         let service = &self.service;
@@ -390,12 +373,11 @@ impl Http {
     }
 
     /// Reads a body to its end.
-    async fn read<B>(&self, request: Request<B>) -> Result<Bytes, Fault>
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let reading = self.read_all(Limited::new(request.into_body(), self.most_body));
+    async fn read(&self, body: Incoming) -> Result<Bytes, Fault> {
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let reading = self.read_all(Limited::new(body, self.most_body));
         let read = tokio::time::timeout(self.service.timeout, Box::pin(reading)).await;
         let read = read.unwrap_or_else(|_| Err("there was no end of it in time"));
         read.map_err(|reason| {
@@ -405,11 +387,7 @@ impl Http {
     }
 
     /// Waits where too much of bodies is held already.
-    async fn read_all<B>(&self, body: Limited<B>) -> Result<Bytes, &'static str>
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn read_all(&self, body: Limited<Incoming>) -> Result<Bytes, &'static str> {
         let mut body = std::pin::pin!(body);
         let (mut whole, mut held) = (Vec::new(), Vec::new());
         while let Some(frame) = body.frame().await {
@@ -432,12 +410,8 @@ impl Http {
 
     /// Reads a body that must be empty or a JSON object. Dapr merges it into the request and then
     /// overrides all that it can hold, so nothing of it counts.
-    async fn read_object<B>(&self, request: Request<B>) -> Result<(), Fault>
-    where
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let body = self.read(request).await?;
+    async fn read_object(&self, body: Incoming) -> Result<(), Fault> {
+        let body = self.read(body).await?;
         match malformed::reason(&body) {
             None => Ok(()),
             Some(reason) => {
