@@ -382,3 +382,21 @@ fn lines_of_the_log_have_the_fields_that_pipelines_read() {
     assert_eq!(called["method"], "GET /v1.0/secrets/file/redis");
     assert_eq!(called["code"], 200);
 }
+
+#[test]
+fn as_many_threads_answer_as_are_wanted() {
+    let threads = |number| {
+        let (_work, server) = two_stores(&["--worker-threads", number], &[]);
+        assert_eq!(server.ask("GET /v1.0/secrets/file/redis").status, 200);
+        server.threads()
+    };
+    // Others come and go, but not that many.
+    assert!(threads("33") > threads("1") + 24);
+    let (status, log) = refused(
+        tempfile::tempdir().unwrap().path(),
+        &["--worker-threads", "0"],
+        &[],
+    );
+    assert_eq!(status.code(), Some(2), "{log}");
+    assert!(log.contains("--worker-threads"), "{log}");
+}

@@ -392,6 +392,15 @@ pub(super) struct ServeArguments {
     /// How many bytes the head of a request may have
     #[arg(long, value_name = "QUANTITY", default_value = "4Ki", value_parser = quantity::bytes)]
     pub(super) read_buffer_size: usize,
+    /// How many threads answer requests, each of which may keep a processor busy
+    ///
+    /// By default half as many as there are processors, and at least one: the app needs them, too.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u16).range(1..=1024)
+    )]
+    pub(super) worker_threads: Option<u16>,
     /// How long requests under way, and the app of COMMAND, may take once the server ends
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub(super) dapr_graceful_shutdown_seconds: u64,

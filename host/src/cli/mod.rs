@@ -162,11 +162,23 @@ fn answer(question: Question, arguments: &ServeArguments, timeout: Option<u64>) 
     }
 }
 
+/// How many threads answer requests. More than there are processors left hold each other up: what one
+/// of them has begun waits until it has its turn again.
+fn worker_threads(arguments: &ServeArguments) -> usize {
+    let half = || std::thread::available_parallelism().map_or(1, |all| all.get() / 2);
+    let given = arguments.worker_threads.map(usize::from);
+    given.unwrap_or_else(half).max(1)
+}
+
 fn dispatch(cli: Cli) -> anyhow::Result<Status> {
     let Cli { global, verb } = cli;
-    let mut runtime = match verb {
+    let mut runtime = match &verb {
         // Answers many at a time.
-        Verb::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        Verb::Serve(arguments) => {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads(worker_threads(arguments));
+            runtime
+        }
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build()?;
