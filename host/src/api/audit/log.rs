@@ -17,6 +17,8 @@ use crate::api::audit::{Audit, AuditCounts, AuditRecord};
 const MOST_WAITING: u64 = 8192;
 /// How many bytes they may have together.
 const MOST_BYTES: usize = 16 << 20;
+/// How many bytes are written at a time, with standard error kept from others meanwhile.
+const MOST_WRITTEN: usize = 64 << 10;
 /// How many bytes of memory are kept for later records.
 const MOST_KEPT: usize = 128 << 10;
 /// What a record mostly needs of them.
@@ -30,7 +32,7 @@ const LAST: Duration = Duration::from_secs(5);
 
 /// Writes records as lines of JSON, in ASCII, to a file or to standard error.
 ///
-/// A request never waits for it: records wait to be written, at most 8,192 of them and 16 MiB. What
+/// A request never waits for it: records wait until they are written, at most 8,192 of them and 16 MiB. What
 /// does not fit, or cannot be written, is counted, and told in the trail by a record of its own,
 /// `{"time": …, "lost": 3, "failed": 0}`, as soon as it can be written.
 pub struct AuditLog {
@@ -53,9 +55,11 @@ struct Shared {
 /// own, which another thread would give back.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Whole lines.
+    /// Whole lines that the writer has not taken.
     text: String,
+    /// How many lines are not written yet, and how many bytes they have: those that it has taken count.
     number: u64,
+    bytes: usize,
     /// The writer waits for them.
     is_awaited: bool,
     has_ended: bool,
@@ -145,10 +149,11 @@ impl Shared {
     /// Whether there is room for a line.
     fn add(&self, line: &str) -> bool {
         let mut waiting = self.waiting();
-        let size = waiting.text.len() + line.len() + 1;
-        if waiting.has_ended || waiting.number >= MOST_WAITING || size > MOST_BYTES {
+        let bytes = waiting.bytes + line.len() + 1;
+        if waiting.has_ended || waiting.number >= MOST_WAITING || bytes > MOST_BYTES {
             return false;
         }
+        waiting.bytes = bytes;
         waiting.text.push_str(line);
         waiting.text.push('\n');
         waiting.number += 1;
@@ -161,10 +166,10 @@ impl Shared {
     }
 
     /// Waits for records, for a time where there is one, and takes them in exchange for an empty text;
-    /// how many they are, and whether more may come.
-    fn take(&self, text: &mut String, time: Option<Duration>) -> (u64, bool) {
+    /// whether more may come.
+    fn take(&self, text: &mut String, time: Option<Duration>) -> bool {
         let mut waiting = self.waiting();
-        waiting.is_awaited = waiting.number == 0 && !waiting.has_ended;
+        waiting.is_awaited = waiting.text.is_empty() && !waiting.has_ended;
         let is_idle = |waiting: &mut Waiting| waiting.is_awaited && !waiting.has_ended;
         waiting = if let Some(time) = time {
             let waited = self.news.wait_timeout_while(waiting, time, is_idle);
@@ -175,7 +180,18 @@ impl Shared {
         };
         waiting.is_awaited = false;
         std::mem::swap(&mut waiting.text, text);
-        (std::mem::take(&mut waiting.number), !waiting.has_ended)
+        !waiting.has_ended
+    }
+
+    /// Takes note of what has become of lines: so many of them are written.
+    fn count(&self, lines: &str, written: u64) {
+        let number = lines_of(lines.as_bytes());
+        self.written.fetch_add(written, Ordering::Relaxed);
+        let failed = number.saturating_sub(written);
+        self.failed.fetch_add(failed, Ordering::Relaxed);
+        let mut waiting = self.waiting();
+        waiting.number -= number;
+        waiting.bytes -= lines.len();
     }
 }
 
@@ -216,16 +232,17 @@ impl Writer {
         let mut text = String::new();
         loop {
             let time = (self.losses() != self.told).then_some(TELL_AFTER);
-            let (number, may_come) = self.shared.take(&mut text, time);
+            let may_come = self.shared.take(&mut text, time);
             if self.shared.reopens.swap(false, Ordering::AcqRel) {
                 self.reopen();
             }
             self.tell_losses();
-            if number > 0 {
-                let written = self.write(text.as_bytes());
-                self.shared.written.fetch_add(written, Ordering::Relaxed);
-                let failed = number.saturating_sub(written);
-                self.shared.failed.fetch_add(failed, Ordering::Relaxed);
+            let mut rest = text.as_str();
+            while !rest.is_empty() {
+                let (lines, others) = rest.split_at(whole_lines(rest));
+                let written = self.write(lines.as_bytes());
+                self.shared.count(lines, written);
+                rest = others;
             }
             if !may_come {
                 break;
@@ -325,9 +342,22 @@ impl Writer {
         if let Some(last) = written.last() {
             self.is_torn = *last != b'\n';
         }
-        let lines = written.iter().filter(|byte| **byte == b'\n').count();
-        (u64::try_from(lines).unwrap_or(u64::MAX), failure)
+        (lines_of(written), failure)
     }
+}
+
+/// How many lines end in some bytes.
+fn lines_of(bytes: &[u8]) -> u64 {
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    u64::try_from(lines).unwrap_or(u64::MAX)
+}
+
+/// How many bytes of some lines are written at a time: whole lines, and one at least.
+fn whole_lines(lines: &str) -> usize {
+    let (bytes, end) = (lines.as_bytes(), |byte: &u8| *byte == b'\n');
+    let last = bytes.iter().take(MOST_WRITTEN).rposition(end);
+    let last = last.or_else(|| bytes.iter().position(end));
+    last.map_or(bytes.len(), |last| last + 1)
 }
 
 fn open(path: &Path) -> io::Result<File> {
