@@ -3,7 +3,7 @@
 //! A folder is read as Dapr reads one: its `.yaml` and `.yml` files in the order of their bytes,
 //! and nothing below it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
@@ -115,7 +115,9 @@ pub(super) enum Unread {
 /// Lists the files that arguments name, in the order given and each once. Files of `except` are left
 /// out.
 pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Listing {
-    let except: BTreeSet<PathBuf> = except.iter().filter_map(|path| identity(path)).collect();
+    let mut folders = Folders::default();
+    let except = except.iter().filter_map(|path| folders.identity(path));
+    let except: BTreeSet<PathBuf> = except.collect();
     let mut listing = Listing::default();
     let mut known = BTreeSet::new();
     for (argument, text) in arguments.iter().enumerate() {
@@ -142,7 +144,7 @@ pub(super) fn list(arguments: &[String], except: &[PathBuf]) -> Listing {
             }
         };
         for path in paths {
-            if let Some(identity) = identity(&path) {
+            if let Some(identity) = folders.identity(&path) {
                 if except.contains(&identity) {
                     let reason = "is the file of a store";
                     listing.skipped.push(Skipped { path, reason });
@@ -271,20 +273,33 @@ impl Read {
 
 /// Reads to the end, or one byte further than may be.
 pub(super) fn read_all(source: impl io::Read, most: usize) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
+    // Most documents are smaller, and are read at once.
+    let mut text = Vec::with_capacity(4096);
     let most = u64::try_from(most).unwrap_or(u64::MAX);
     let mut source = source.take(most.saturating_add(1));
     source.read_to_end(&mut text)?;
+    text.shrink_to_fit();
     Ok(text)
 }
 
-/// What makes two paths one: links to a file are files of their own, as in Dapr.
-fn identity(path: &Path) -> Option<PathBuf> {
-    let folder = match path.parent()? {
-        folder if folder.as_os_str().is_empty() => Path::new("."),
-        folder => folder,
-    };
-    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+/// Where folders are in fact, each looked up once.
+#[derive(Default)]
+struct Folders(BTreeMap<PathBuf, Option<PathBuf>>);
+
+impl Folders {
+    /// What makes two paths one: links to a file are files of their own, as in Dapr.
+    fn identity(&mut self, path: &Path) -> Option<PathBuf> {
+        let folder = match path.parent()? {
+            folder if folder.as_os_str().is_empty() => Path::new("."),
+            folder => folder,
+        };
+        if !self.0.contains_key(folder) {
+            let place = folder.canonicalize().ok();
+            self.0.insert(folder.to_owned(), place);
+        }
+        let place = self.0.get(folder)?.as_ref()?;
+        Some(place.join(path.file_name()?))
+    }
 }
 
 fn absent(path: &Path, error: io::Error) -> anyhow::Error {
@@ -351,20 +366,20 @@ fn folder(folder: &Path, left_out: &mut Vec<Skipped>) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder).with_context(context)? {
         let entry = entry.with_context(context)?;
         let path = entry.path();
-        if entry.file_type().with_context(context)?.is_dir() {
+        let kind = entry.file_type().with_context(context)?;
+        if kind.is_dir() {
             continue;
         }
         let skipped = if !is_yaml(&path) {
             Some("is not a YAML file")
-        } else if !path.exists() {
-            Some("is a link to nothing")
-        } else if path.is_dir() {
-            Some("is a link to a folder")
-        } else if !path.is_file() {
-            // A pipe would keep its reader until somebody writes.
-            Some("is not a regular file")
+        } else if kind.is_symlink() {
+            match fs::metadata(&path) {
+                Err(_) => Some("is a link to nothing"),
+                Ok(target) if target.is_dir() => Some("is a link to a folder"),
+                Ok(target) => reason_against(target.file_type()),
+            }
         } else {
-            None
+            reason_against(kind)
         };
         match skipped {
             None => files.push(path),
@@ -377,6 +392,12 @@ fn folder(folder: &Path, left_out: &mut Vec<Skipped>) -> Result<Vec<PathBuf>> {
             .cmp(b.as_os_str().as_encoded_bytes())
     });
     Ok(files)
+}
+
+/// Why what is no folder is not read, if it is not.
+fn reason_against(kind: fs::FileType) -> Option<&'static str> {
+    // A pipe would keep its reader until somebody writes.
+    (!kind.is_file()).then_some("is not a regular file")
 }
 
 /// Whether Dapr would read it: a name that ends in `.yaml` or `.yml`, in any case, and may have

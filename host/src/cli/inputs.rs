@@ -280,7 +280,9 @@ impl Known {
         if is_waiting || (!at_once && self.taken.as_ref().is_some_and(is_read)) {
             return Ok(());
         }
-        if !is_listed || (now.is_none() && !file.is_named()) {
+        // One that is there and cannot be looked at is read, which says why.
+        let is_gone = || now.is_none() && matches!(path.try_exists(), Ok(false));
+        if !is_listed || (!file.is_named() && is_gone()) {
             self.taken = None;
             return Ok(());
         }
