@@ -27,8 +27,7 @@ const MOST_COMPARED: usize = 5_000_000;
 /// How many bytes of hints may list names in one run.
 const MOST_LISTED: usize = 4 << 20;
 
-/// One run. By default it is for one request, and remembers nothing.
-#[derive(Default)]
+/// One run.
 pub(crate) struct Run {
     /// What it has fetched: each secret once, however many references name it.
     fetches: Option<Mutex<HashMap<FetchKey, Fetch>>>,
@@ -41,11 +40,23 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// A run that fetches one secret at the most, and so remembers nothing.
+    pub(crate) fn of_one() -> Self {
+        Self::new(None)
+    }
+
     /// A run of many requests, several of which may be for one secret.
     pub(crate) fn of_many() -> Self {
+        Self::new(Some(Mutex::default()))
+    }
+
+    fn new(fetches: Option<Mutex<HashMap<FetchKey, Fetch>>>) -> Self {
         Self {
-            fetches: Some(Mutex::default()),
-            ..Self::default()
+            fetches,
+            hits: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            compared: AtomicUsize::new(0),
+            listed: AtomicUsize::new(0),
         }
     }
 

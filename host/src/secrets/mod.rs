@@ -1,5 +1,5 @@
-//! The one door to every store: policy first, then what is kept, then what is already being fetched,
-//! then the store.
+//! The one door to every store: policy first, then what is kept, then what is already being fetched
+//! (unless the store answers at once), then the store.
 //!
 //! No other code calls a store.
 
@@ -277,7 +277,7 @@ impl Secrets {
                     Some(named) => self.granted_namespace(&named, namespace, context).map(drop),
                     // One that cannot be used now may be usable again.
                     None if self.contains(store) => Ok(()),
-                    None => self.named(store, &Run::default()).map(drop),
+                    None => self.named(store, &Run::of_one()).map(drop),
                 }
             }
         }
@@ -397,7 +397,7 @@ impl Secrets {
         mut request: BulkRequest,
         context: &Context,
     ) -> Result<BTreeMap<String, Secret>, SecretError> {
-        let (store, named) = self.named(store, &Run::default())?;
+        let (store, named) = self.named(store, &Run::of_one())?;
         let granted = self.granted_namespace(&named, &request.namespace, context);
         request.namespace = granted.inspect_err(|_| {
             self.deny(context, &DenyEvent::of_secret(store, None));

@@ -42,7 +42,8 @@ pub use self::unopened::Unopened;
 /// however many references name it. Implementations need no cache and no policy of their own.
 ///
 /// Callers who ask for one secret at the same time share one fetch, which has the context of the
-/// first of them, without its deadline: a store must not decide by the caller.
+/// first of them, without its deadline: a store must not decide by the caller. One that answers at
+/// once is asked by each of them.
 #[async_trait]
 pub trait SecretStore: Send + Sync + 'static {
     /// Reads one secret; `None` where it does not exist, which is not a failure.
