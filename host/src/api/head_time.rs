@@ -380,6 +380,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_head_ends_where_it_does_however_it_comes() {
+        for head in [
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "\r\n\nGET / HTTP/1.1\nHost: x\n\n",
+            "GET / HTTP/1.1\nHost: x\r\n\r\r\n",
+        ] {
+            for end in [head.len(), head.len() - 1] {
+                let (mut client, mut server) = connection();
+                let mut buffer = [0; 256];
+                for byte in head.as_bytes().iter().take(end) {
+                    client.write_all(&[*byte]).await.unwrap();
+                    assert_eq!(server.read(&mut buffer).await.unwrap(), 1);
+                }
+                assert_eq!(is_cut(&mut server).await, end < head.len(), "{head:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_follows_a_request_at_once_is_kept_and_timed() {
         const HEAD: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         for (length, body, next, expected) in [

@@ -66,7 +66,7 @@ impl Http {
         if self.surface == Surface::Metrics {
             return self.metrics();
         }
-        // The head stays here: each step would take a copy of it along.
+        // The head stays here, until there is an answer: each step would take a copy of it along.
         let (head, body) = request.into_parts();
         let head = Request::from_parts(head, ());
         let span = HttpSpan::begin(&self.service, &head);

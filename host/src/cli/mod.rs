@@ -164,10 +164,8 @@ fn answer(question: Question, arguments: &ServeArguments, timeout: Option<u64>) 
 
 /// How many threads answer requests. More than there are processors left hold each other up: what one
 /// of them has begun waits until it has its turn again.
-fn worker_threads(arguments: &ServeArguments) -> usize {
-    let half = || std::thread::available_parallelism().map_or(1, |all| all.get() / 2);
-    let given = arguments.worker_threads.map(usize::from);
-    given.unwrap_or_else(half).max(1)
+fn worker_threads(given: Option<u16>, processors: usize) -> usize {
+    given.map_or(processors / 2, usize::from).max(1)
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<Status> {
@@ -176,7 +174,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
         // Answers many at a time.
         Verb::Serve(arguments) => {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            runtime.worker_threads(worker_threads(arguments));
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            runtime.worker_threads(worker_threads(arguments.worker_threads, processors));
             runtime
         }
         _ => tokio::runtime::Builder::new_current_thread(),
@@ -197,4 +196,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
     // What a store was given up for, such as looking up a name, is not waited for.
     runtime.shutdown_background();
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worker_threads;
+
+    #[test]
+    fn half_of_the_processors_answer_unless_it_is_said_otherwise() {
+        let defaults = [1, 2, 3, 4, 64].map(|processors| worker_threads(None, processors));
+        assert_eq!(defaults, [1, 1, 1, 2, 32]);
+        assert_eq!(worker_threads(Some(3), 1), 3);
+    }
 }
