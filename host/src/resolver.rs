@@ -33,7 +33,7 @@ use crate::secrets::Secrets;
 use crate::stamp::Stamps;
 use crate::stores::{BulkRequest, SecretRequest};
 
-/// How many components are finished before others have a turn: some tenths of a millisecond.
+/// How many components are finished before others have a turn.
 const AT_A_STRETCH: u32 = 64;
 
 /// Resolves documents. Cheap to clone, and free of global state.
